@@ -1,0 +1,117 @@
+"""Describe the command line of the Celery (or Flower) that is importable here, as JSON on stdout.
+
+Run by ``extract.py`` with the interpreter and the packages of one released version, never imported by the
+tool. It must run on every Python that such a version needs (3.6 on), so it has no annotations and no newer
+syntax. """
+
+import json
+import sys
+
+
+def describe_type(param):
+    """The value type of a click parameter as plain data; ``name`` is the class that celery or click gives
+    it."""
+    kind = type(param.type).__name__
+    described = {"name": kind}
+    choices = getattr(param.type, "choices", None)
+    if choices is not None:
+        described["choices"] = [str(choice) for choice in choices]
+        described["case_sensitive"] = bool(getattr(param.type, "case_sensitive", True))
+    for name in ("min", "max", "min_open", "max_open"):
+        value = getattr(param.type, name, None)
+        if value is not None and value is not False and isinstance(value, (int, float)):
+            described[name] = value
+    callback = getattr(param, "callback", None)
+    name = getattr(callback, "__name__", "")
+    if callback is not None and name not in ("<lambda>", "daemon_setting", "callback"):
+        described["callback"] = name  # such a callback may refuse a value (celery 5.7: --concurrency)
+    return described
+
+
+def describe_param(param):
+    """One option or argument of a click command as plain data."""
+    described = {"kind": param.param_type_name, "name": param.name, "nargs": param.nargs}
+    described["type"] = describe_type(param)
+    if param.required:
+        described["required"] = True
+    if param.envvar:
+        described["envvar"] = param.envvar if isinstance(param.envvar, str) else list(param.envvar)
+    if getattr(param, "deprecated", False):
+        described["deprecated"] = param.deprecated
+    if param.param_type_name == "option":
+        described["opts"] = list(param.opts)
+        if param.secondary_opts:
+            described["secondary_opts"] = list(param.secondary_opts)
+        for name in ("is_flag", "count", "multiple", "hidden", "is_eager"):
+            if getattr(param, name, False):
+                described[name] = True
+        if getattr(param, "_flag_needs_value", False):
+            described["value_optional"] = True
+        if getattr(param, "help_group", None):
+            described["group"] = str(param.help_group)
+    return described
+
+
+def describe_click(command):
+    """A click command, with its sub-commands where it is a group, as plain data."""
+    described = {"params": [describe_param(param) for param in command.params]}
+    settings = dict(getattr(command, "context_settings", None) or {})
+    context = {}
+    for name in ("allow_extra_args", "ignore_unknown_options", "allow_interspersed_args"):
+        value = settings.get(name, getattr(command, name, None))
+        if value is not None:
+            context[name] = bool(value)
+    if getattr(command, "no_args_is_help", False):
+        context["no_args_is_help"] = True
+    if getattr(command, "invoke_without_command", False):
+        context["invoke_without_command"] = True
+    described["context"] = context
+    if getattr(command, "deprecated", False):
+        described["deprecated"] = True
+    if getattr(command, "commands", None) is not None:
+        described["commands"] = {name: describe_click(sub) for name, sub in sorted(command.commands.items())}
+    return described
+
+
+def version_of(package):
+    """The installed version of a distribution, None if it cannot be told."""
+    try:
+        from importlib.metadata import version
+    except ImportError:
+        from importlib_metadata import version
+    try:
+        return version(package)
+    except Exception:
+        return None
+
+
+def describe_celery():
+    from celery.bin.celery import celery
+    described = {"parser": "click", "celery": version_of("celery"), "click": version_of("click"),
+                 "python": "%d.%d" % sys.version_info[:2], "root": describe_click(celery)}
+    described["root"]["commands"].pop("flower", None)  # a plug-in: it has its own table
+    return described
+
+
+def describe_flower():
+    """Flower hands its options to tornado; click only declares the command and lets unknown options
+    through."""
+    import tornado.options
+    from flower.command import flower
+    import flower.options  # noqa: F401  defines the options
+    described = {"parser": "click+tornado", "flower": version_of("flower"), "celery": version_of("celery"),
+                 "click": version_of("click"), "tornado": version_of("tornado"),
+                 "python": "%d.%d" % sys.version_info[:2]}
+    described["command"] = describe_click(flower) if hasattr(flower, "params") else None
+    parsed = tornado.options.options
+    described["options"] = {
+        name.replace("_", "-"): {"type": parsed._options[name].type.__name__,
+                                 "multiple": bool(parsed._options[name].multiple),
+                                 "group": (parsed._options[name].group_name or "").replace("\\", "/").split("/")[-1]}
+        for name in sorted(parsed._options)
+    }
+    return described
+
+
+if __name__ == "__main__":
+    json.dump({"celery": describe_celery, "flower": describe_flower}[sys.argv[1]](), sys.stdout)

@@ -1,0 +1,117 @@
+"""Click commands rebuilt from an option table, without Celery's defaults, callbacks and side effects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from celery_triage.commandline.values import value_type
+
+
+class _FromEnvironment:
+    """An option or argument that reads its variables from the given environment, never from this
+    process's."""
+
+    environment: Mapping[str, str] = {}
+    taken_from = ""
+
+    def resolve_envvar_value(self, ctx: click.Context) -> str | None:
+        names = [self.envvar] if isinstance(self.envvar, str) else list(self.envvar or ())
+        if ctx.auto_envvar_prefix is not None and getattr(self, "allow_from_autoenv", False) and self.name:
+            names.append(f"{ctx.auto_envvar_prefix}_{self.name.upper()}")
+        for name in names:
+            if self.environment.get(name):
+                self.taken_from = name
+                return self.environment[name]
+        return None
+
+
+class _Option(_FromEnvironment, click.Option):
+    pass
+
+
+class _Argument(_FromEnvironment, click.Argument):
+    pass
+
+
+class _Unexpanded(click.ParamType):
+    """Judges a value only when no shell is going to replace part of it."""
+
+    name = "value"
+
+    def __init__(self, judge: click.ParamType) -> None:
+        self.judge = judge
+        self.choices = getattr(judge, "choices", ())
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str) and ("$" in value or "`" in value):
+            return value
+        return self.judge.convert(value, param, ctx)
+
+
+def _asked_for_help(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        raise click.exceptions.Exit(0)
+
+
+class Builder:
+    """Builds commands that read their variables from ``environment``; ``expands`` as in ``parse``."""
+
+    def __init__(self, environment: Mapping[str, str], expands: bool) -> None:
+        self.environment, self.expands = environment, expands
+
+    def root(self, table: dict[str, Any], flower: dict[str, Any] | None) -> click.Group:
+        """The ``celery`` group of a table, with Flower's command where its table is given."""
+        root = self.command("celery", table["root"])
+        if flower is not None and flower.get("command"):
+            root.add_command(self.command("flower", flower["command"]), "flower")
+        return root
+
+    def command(self, name: str, described: dict[str, Any]) -> click.Command:
+        context = dict(described["context"])
+        context.pop("no_args_is_help", None)
+        invoke = context.pop("invoke_without_command", False)
+        settings: dict[str, Any] = {
+            "name": name, "context_settings": context, "add_help_option": False,
+            "params": [self.param(param) for param in described["params"]] + [self.help()],
+        }
+        if "commands" not in described:
+            return click.Command(**settings)
+        group = click.Group(**settings, invoke_without_command=True if not invoke else invoke)
+        for sub, below in described["commands"].items():
+            group.add_command(self.command(sub, below), sub)
+        return group
+
+    def help(self) -> click.Option:
+        return click.Option(["--help"], is_flag=True, is_eager=True, expose_value=False, callback=_asked_for_help)
+
+    def param(self, described: dict[str, Any]) -> click.Parameter:
+        kind = value_type(described["type"])
+        if self.expands and not described.get("is_flag"):
+            kind = _Unexpanded(kind)
+        built: click.Parameter
+        if described["kind"] == "argument":
+            built = _Argument([described["name"]], nargs=described["nargs"], type=kind,
+                              required=described.get("required", False), envvar=described.get("envvar"))
+        else:
+            built = self.option(described, kind)
+        built.environment = self.environment  # type: ignore[attr-defined]
+        return built
+
+    def option(self, described: dict[str, Any], kind: click.ParamType) -> click.Option:
+        opts, secondary = described["opts"], described.get("secondary_opts", [])
+        if secondary:
+            opts = [f"{opts[0]}/{secondary[0]}", *opts[1:]]
+        settings: dict[str, Any] = {"envvar": described.get("envvar"), "default": None,
+                                    "required": described.get("required", False)}
+        if described.get("count"):
+            settings["count"] = True
+        elif described.get("is_flag"):
+            settings["is_flag"] = True
+        else:
+            settings |= {"nargs": described["nargs"], "multiple": described.get("multiple", False), "type": kind}
+            if described.get("value_optional"):
+                settings |= {"is_flag": False, "flag_value": ""}
+        return _Option([*opts, described["name"]], **settings)

@@ -1,0 +1,304 @@
+"""Find the Celery command behind whatever starts it: shells, ``exec``, ``env``, init programs, waiters,
+runners.
+
+Only what the words themselves say is used. A script is not read: the words behind it are taken as what it
+runs in the end (``exec "$@"``, the custom of entrypoint scripts), and ``assumed`` says so. """
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from celery_triage.commandline import shellwords
+from celery_triage.commandline.wrappers import PREFIXES, PYTHON_VALUES, Prefix
+
+_SHELLS = frozenset(("sh", "bash", "dash", "ash", "zsh", "ksh", "busybox"))
+_KEYWORDS = frozenset(("if", "then", "else", "elif", "while", "until", "do", "{", "}", "!", "fi", "done", "time"))
+_NO_COMMANDS = frozenset((
+    "fi", "done", "esac", "cd", "export", "set", "echo", "sleep", "source", ".", "umask", "trap", "true", "false",
+    "exit", "wait", "printf", "test", "[", "[[", "ulimit", "mkdir", "chmod", "chown", "rm", "for", "case", "unset",
+    "shopt", "nc", "pg_isready", "curl", ":", "read", "local", "return", "alias", "break", "continue", "cat", "ls",
+))
+_ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\+?=")
+_CELERY = frozenset(("celery", "flower", "celeryd", "celerybeat", "celeryev", "celery.exe"))
+#: Programs that read what to start from a file of their own.
+_SUPERVISORS = {
+    "supervisord": "its configuration file", "circusd": "its configuration file", "honcho": "its Procfile",
+    "foreman": "its Procfile", "overmind": "its Procfile", "hivemind": "its Procfile", "runsvdir": "its folder",
+    "s6-svscan": "its folder", "make": "its Makefile", "just": "its justfile", "invoke": "tasks.py",
+    "fab": "fabfile.py", "npm": "package.json", "pm2": "its configuration file", "procfly": "its file",
+}
+_DEEPEST = 12
+
+
+@dataclass(frozen=True)
+class Unwrapped:
+    """The command itself and what stood around it.
+
+    ``argv`` begins with the executable as written (``celery`` for ``python -m celery``), None where it
+    cannot be known: then ``unreadable`` is the sentence why. ``wrappers`` outermost first. ``assumed`` is a
+    sentence where the answer rests on a custom. ``expands``: a shell replaces variables in these words.
+    ``before``: commands that a shell runs earlier. ``others``: further Celery commands in the same shell
+    line. ``env``: assignments before the command. ``backgrounded``: the shell does not wait for it. """
+
+    argv: tuple[str, ...] | None
+    wrappers: tuple[str, ...] = ()
+    unreadable: str | None = None
+    assumed: str | None = None
+    expands: bool = False
+    before: tuple[str, ...] = ()
+    others: tuple[tuple[str, ...], ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    backgrounded: bool = False
+
+    @property
+    def is_celery(self) -> bool:
+        return bool(self.argv) and _base(self.argv[0]) in _CELERY
+
+
+def unwrap(argv: Sequence[str] | str) -> Unwrapped:
+    """The command behind wrappers. A plain string is a shell script (a Compose ``command`` given as a
+    string is not: split it first). Never raises."""
+    if isinstance(argv, str):
+        return _script(Unwrapped(None), argv, 0)
+    return _strip(Unwrapped(tuple(str(word) for word in argv)), 0)
+
+
+def _base(word: str) -> str:
+    return word.rsplit("/", 1)[-1]
+
+
+def _around(so_far: Unwrapped, wrapper: str, argv: Sequence[str]) -> Unwrapped:
+    return replace(so_far, argv=tuple(argv), wrappers=(*so_far.wrappers, wrapper))
+
+
+def _cannot(so_far: Unwrapped, why: str) -> Unwrapped:
+    return replace(so_far, argv=None, unreadable=why)
+
+
+def _strip(so_far: Unwrapped, depth: int) -> Unwrapped:
+    argv = so_far.argv or ()
+    if not argv:
+        return _cannot(so_far, "there is no command")
+    if depth > _DEEPEST:
+        return _cannot(so_far, f"more than {_DEEPEST} wrappers around it")
+    name = _base(argv[0])
+    for test, step in _STEPS:
+        if test(name, argv):
+            return step(so_far, name, depth)
+    return so_far
+
+
+def _assignments(so_far: Unwrapped, name: str, depth: int) -> Unwrapped:
+    argv = list(so_far.argv or ())
+    pairs = []
+    while argv and _ASSIGNMENT.match(argv[0]):
+        key, _, value = argv.pop(0).partition("=")
+        pairs.append((key.rstrip("+"), value))
+    return _strip(replace(so_far, argv=tuple(argv), env=(*so_far.env, *pairs)), depth + 1)
+
+
+def _shell(so_far: Unwrapped, name: str, depth: int) -> Unwrapped:
+    """``sh -c script``, ``bash -lc script``, ``bash -o pipefail -c script``, ``bash script words``."""
+    words = list((so_far.argv or ())[1:])
+    if name == "busybox":
+        return _strip(_around(so_far, name, words), depth + 1)
+    shown, runs = name, False
+    while words and words[0][:1] in "-+" and len(words[0]) > 1:
+        word = words.pop(0)
+        shown += " " + word
+        if word == "--":
+            break
+        if word.startswith("--"):
+            continue
+        if "c" in word[1:]:
+            runs = True
+        if word[-1] in "oO" and words:
+            shown += " " + words.pop(0)
+    inner = _around(so_far, shown, words)
+    if runs:
+        if not words:
+            return _cannot(inner, f"{shown} has no script behind it")
+        filled = _positional(words[0], words[1:])
+        return _script(inner, filled, depth + 1)
+    if not words:
+        return _cannot(inner, f"{name} without a command reads from its input")
+    return _behind_script(inner, words[0], words[1:], depth)
+
+
+def _positional(script: str, words: list[str]) -> str:
+    """``sh -c 'exec "$@"' -- celery worker``: the script's own words put in, where it says nothing else."""
+    if re.fullmatch(r"""\s*(exec\s+)?"?\$@"?\s*""", script) and len(words) > 1:
+        return " ".join("'" + word.replace("'", "'\\''") + "'" for word in words[1:])
+    return script
+
+
+def _behind_script(so_far: Unwrapped, script: str, words: Sequence[str], depth: int) -> Unwrapped:
+    """A script's own words cannot be read; a command behind it is what such scripts run in the end."""
+    why = f"what the script {script} runs cannot be read from its name"
+    if not words or words[0].startswith("-"):
+        return _cannot(so_far, why)
+    below = _strip(replace(so_far, argv=tuple(words)), depth + 1)
+    if below.argv is None:
+        return _cannot(so_far, why)
+    return replace(below, assumed=f'{script} is assumed to end in exec "$@", as entrypoint scripts do')
+
+
+def _script(so_far: Unwrapped, script: str, depth: int) -> Unwrapped:
+    """The part of a shell script that is Celery; where none is, the last program that it runs."""
+    try:
+        parts = shellwords.commands(script)
+    except shellwords.Unreadable as error:
+        return _cannot(so_far, f"the shell script cannot be split: {error}")
+    read: list[tuple[Unwrapped, list[str], str]] = []
+    for words, operator in parts:
+        while words and (words[0] in _KEYWORDS):
+            words = words[1:]
+        bare = [word for word in words if not _ASSIGNMENT.match(word)] if words else []
+        if not bare or bare[0] in _NO_COMMANDS:
+            continue
+        read.append((_strip(replace(so_far, argv=tuple(words), expands=True), depth + 1), words, operator))
+    celery = [item for item in read if item[0].is_celery]
+    if celery:
+        chosen = _main(celery)
+        return replace(
+            chosen[0],
+            before=tuple(" ".join(words) for _, words, _ in read[:read.index(chosen)]),
+            others=tuple(item[0].argv or () for item in celery if item is not chosen),
+            backgrounded=chosen[2] == "&")
+    if not read:
+        return _cannot(so_far, "the shell script starts no program that could be Celery")
+    return replace(read[-1][0], before=tuple(" ".join(words) for _, words, _ in read[:-1]),
+                   backgrounded=read[-1][2] == "&")
+
+
+def _main(celery: list[tuple[Unwrapped, list[str], str]]) -> tuple[Unwrapped, list[str], str]:
+    """Of several Celery commands the last that stays (worker, beat, flower), waited for rather than not."""
+    def stays(item: tuple[Unwrapped, list[str], str]) -> bool:
+        return any(word in ("worker", "beat", "flower", "events") for word in item[0].argv or ())
+    waited = [item for item in celery if stays(item) and item[2] != "&"]
+    return (waited or [item for item in celery if stays(item)] or celery)[-1]
+
+
+def _python(so_far: Unwrapped, name: str, depth: int) -> Unwrapped:
+    """``python [options] -m module words`` and ``python /path/to/celery words``."""
+    words = list((so_far.argv or ())[1:])
+    while words and words[0].startswith("-") and words[0] not in ("-m", "-c", "-"):
+        word = words.pop(0)
+        if word.startswith("-m"):
+            words[:0] = ["-m", word[2:]]
+        elif word in PYTHON_VALUES and words:
+            words.pop(0)
+    if not words or words[0] in ("-c", "-"):
+        return _cannot(so_far, f"{name} runs code given on its command line")
+    if words[0] != "-m":
+        if _base(words[0]) in _CELERY:
+            return _strip(_around(so_far, name, words), depth + 1)
+        if _base(words[0]) == "manage.py":
+            return _cannot(so_far, f"{' '.join([name, *words[:2]])}: the project's own command, not Celery's")
+        return _cannot(so_far, f"what the script {words[0]} runs cannot be read from its name")
+    module, rest = (words[1] if len(words) > 1 else ""), words[2:]
+    shown = f"{name} -m"
+    if module in ("celery", "celery.__main__", "celery.bin", "celery.bin.celery"):
+        return replace(_around(so_far, shown, ["celery", *rest]))
+    if module == "flower":
+        return _around(so_far, shown, ["flower", *rest])
+    if module in ("coverage", "debugpy", "cProfile", "trace", "pdb", "memory_profiler", "scalene"):
+        return _to_inner(_around(so_far, f"{shown} {module}", rest), depth)
+    if module in PREFIXES:  # python -m poetry run …, python -m dotenv run …
+        return _strip(_around(so_far, shown, [module, *rest]), depth + 1)
+    return replace(so_far, argv=(*(so_far.argv or ()),))
+
+
+def _to_inner(so_far: Unwrapped, depth: int) -> Unwrapped:
+    """Skip to the first word that is Celery or ``-m celery``: for tools whose options are too many to
+    list."""
+    words = so_far.argv or ()
+    for place, word in enumerate(words):
+        if word == "-m" and words[place + 1:place + 2] == ("celery",):
+            return replace(so_far, argv=tuple(words[place + 1:]))
+        if _base(word) in _CELERY:
+            return _strip(replace(so_far, argv=tuple(words[place:])), depth + 1)
+    return _cannot(so_far, f"no Celery command is seen behind {so_far.wrappers[-1]}")
+
+
+def _prefix(so_far: Unwrapped, name: str, depth: int) -> Unwrapped:
+    """A program that runs the command behind its own options, as ``wrappers.PREFIXES`` describes it."""
+    described: Prefix = PREFIXES[name]
+    words = list((so_far.argv or ())[1:])
+    shown = name
+    for sub in described.sub:
+        options, words = _options(words, described)
+        if not words or words[0] != sub:
+            return so_far if described.optional_sub else _cannot(
+                so_far, f"{' '.join([name, *words[:1]])}: not one of its ways to run a command")
+        shown += " " + words.pop(0)
+    if described.inner:
+        return _to_inner(_around(so_far, shown, words), depth)
+    script, words = _own_words(words, described)
+    if script is not None:
+        return _script(_around(so_far, shown, words), script, depth + 1)
+    if not words:
+        return _cannot(so_far, f"{shown} has no command behind it")
+    inner = _around(so_far, shown, words)
+    if described.text and " " in words[0]:
+        return _script(inner, words[0], depth + 1)
+    return _strip(inner, depth + 1)
+
+
+def _options(words: list[str], described: Prefix) -> tuple[list[str], list[str]]:
+    """Take the wrapper's own options from the front; its options and the words behind them."""
+    rest, taken = list(words), []
+    while rest and rest[0].startswith("-") and rest[0] not in ("-", "--"):
+        taken.append(rest.pop(0))
+        if taken[-1] in described.values and rest:
+            taken.append(rest.pop(0))
+    return taken, rest
+
+
+def _own_words(words: list[str], described: Prefix) -> tuple[str | None, list[str]]:
+    """The script text among the wrapper's own words, if there is one, and the words behind its own."""
+    for place, word in enumerate(words):
+        name, _, value = word.partition("=")
+        if name in described.scripts:
+            return value or "".join(words[place + 1:place + 2]), []
+    if described.separator == "required":
+        return None, words[words.index("--") + 1:] if "--" in words else []
+    _, rest = _options(words, described)
+    if described.operands and rest[:1] != ["--"]:
+        _, rest = _options(rest[described.operands:], described)
+    if described.separator and rest and rest[0] != "--" and rest[0].startswith("-") and "--" in rest:
+        rest = rest[rest.index("--"):]
+    if rest[:1] == ["--"]:
+        return None, rest[1:]
+    if described.separator and rest[1:2] == ["--"]:  # watchmedo … celery -- worker
+        return None, [rest[0], *rest[2:]]
+    return None, rest
+
+
+def _supervisor(so_far: Unwrapped, name: str, depth: int) -> Unwrapped:
+    return _cannot(so_far, f"what {name} starts stands in {_SUPERVISORS[name]}")
+
+
+def _is_script(name: str, argv: tuple[str, ...]) -> bool:
+    looks = name.endswith((".sh", ".bash")) or name in ("entrypoint", "docker-entrypoint", "init", "start")
+    return looks or (name.endswith(".py") and argv[0].startswith(("/", "./")))
+
+
+def _script_path(so_far: Unwrapped, name: str, depth: int) -> Unwrapped:
+    argv = so_far.argv or ()
+    return _behind_script(replace(so_far, wrappers=(*so_far.wrappers, argv[0])), argv[0], argv[1:], depth)
+
+
+_Test = Callable[[str, tuple[str, ...]], bool]
+_Step = Callable[[Unwrapped, str, int], Unwrapped]
+_STEPS: tuple[tuple[_Test, _Step], ...] = (
+    (lambda name, argv: name in _CELERY, lambda so_far, name, depth: so_far),
+    (lambda name, argv: bool(_ASSIGNMENT.match(argv[0])), _assignments),
+    (lambda name, argv: name in _SHELLS, _shell),
+    (lambda name, argv: bool(re.fullmatch(r"(python|pypy)\d?(\.\d+)?", name)), _python),
+    (lambda name, argv: name in PREFIXES, _prefix),
+    (lambda name, argv: name in _SUPERVISORS, _supervisor),
+    (_is_script, _script_path),
+)
