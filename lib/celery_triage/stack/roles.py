@@ -1,7 +1,8 @@
 """What a container is for: worker, beat, flower, postgres, redis, rabbitmq, app or other.
 
-Decided by the strongest witness there is: the program that it starts, the name of its image, what its environment
-is made for, and last the ports that it exposes. An image may be renamed, a port may be moved; not all of them.
+Decided by the strongest witness there is: the program that it starts, what its own log says it is, the name
+of its image, what its environment is made for, and last the ports that it exposes. An image may be renamed
+and a port moved; not all of them at once.
 """
 
 from __future__ import annotations
@@ -14,56 +15,68 @@ ROLES = ("worker", "beat", "flower", "postgres", "redis", "rabbitmq", "app", "ot
 CELERY_ROLES = ("worker", "beat", "flower")
 SERVER_ROLES = ("postgres", "redis", "rabbitmq")
 
+_COMMANDS = {"worker": "worker", "multi": "worker", "beat": "beat", "flower": "flower"}
 _PROGRAMS = {
     "postgres": "postgres", "pg_ctl": "postgres", "postmaster": "postgres", "pg_ctlcluster": "postgres",
     "redis-server": "redis", "valkey-server": "redis", "keydb-server": "redis", "dragonfly": "redis",
-    "rabbitmq-server": "rabbitmq", "rabbitmq-server.sh": "rabbitmq",
+    "rabbitmq-server": "rabbitmq",
 }
 _IMAGES = {
     "postgres": "postgres", "postgresql": "postgres", "postgis": "postgres", "timescaledb": "postgres",
     "pgvector": "postgres", "redis": "redis", "valkey": "redis", "keydb": "redis", "dragonfly": "redis",
     "rabbitmq": "rabbitmq", "flower": "flower",
 }
-#: An image that is named after a server and is none: it talks to one.
-_CLIENTS = {"exporter", "commander", "insight", "redisinsight", "admin", "pgadmin", "ui", "web", "proxy", "backup",
-            "bouncer", "pgbouncer", "pgpool", "sentinel", "operator", "client", "cli", "tools", "migrate", "express"}
-_SETTINGS = {"PGDATA": "postgres", "PG_MAJOR": "postgres", "REDIS_DOWNLOAD_URL": "redis", "VALKEY_VERSION": "redis",
-             "RABBITMQ_DATA_DIR": "rabbitmq", "RABBITMQ_DEFAULT_USER": "rabbitmq", "RABBITMQ_VERSION": "rabbitmq"}
+#: Words of an image that is named after a server and is none: it talks to one.
+_CLIENTS = frozenset((
+    "exporter commander insight redisinsight admin pgadmin ui web proxy backup bouncer pgbouncer pgpool "
+    "sentinel operator client cli tools migrate express").split())
+#: Settings that only such a server's image has (official images and Bitnami's).
+_SETTINGS = {
+    "PGDATA": "postgres", "PG_MAJOR": "postgres", "POSTGRESQL_VOLUME_DIR": "postgres",
+    "REDIS_DOWNLOAD_URL": "redis", "VALKEY_VERSION": "redis", "REDIS_DATA_DIR": "redis",
+    "RABBITMQ_DATA_DIR": "rabbitmq", "RABBITMQ_VERSION": "rabbitmq", "RABBITMQ_DEFAULT_USER": "rabbitmq",
+}
 _PORTS = {5432: "postgres", 6379: "redis", 5672: "rabbitmq", 5671: "rabbitmq"}
-_COMMANDS = {"worker": "worker", "multi": "worker", "beat": "beat", "flower": "flower"}
 
 
-def role_of(item: Mapping[str, Any], argv: Sequence[str] | None, subcommand: str | None, has_urls: bool) -> str:
-    """The role of one container. ``argv`` is its command without wrappers (None: unreadable), ``subcommand``
-    that of Celery where it is a Celery command, ``has_urls`` whether its environment names a broker, result
-    backend or database."""
+def role_of(
+    item: Mapping[str, Any],
+    argv: Sequence[str] | None,
+    subcommand: str | None,
+    *,
+    has_urls: bool = False,
+    logged: str | None = None,
+) -> str:
+    """The role of one container. ``argv`` is its command without wrappers (None: it cannot be read),
+    ``subcommand`` Celery's where it is a Celery command, ``has_urls`` whether its environment names a broker,
+    result backend or database, ``logged`` the role that its start banner shows."""
     if subcommand in _COMMANDS:
         return _COMMANDS[subcommand]
-    words = _words(item, argv)
-    for word in words:
-        if word in _PROGRAMS and not (word == "postgres" and "-c" in words[:1]):
-            return _PROGRAMS[word]
-    named = _by_image(item.get("image") or "")
-    if named:
-        return named
-    env = item.get("env") or {}
+    for program in _programs(item, argv):
+        if program in _PROGRAMS:
+            return _PROGRAMS[program]
+    if logged:
+        return logged
+    if role := _by_image(item.get("image") or ""):
+        return role
     if subcommand is None and not has_urls:
-        for name, role in _SETTINGS.items():
-            if name in env:
-                return role
-        for port in item.get("ports") or ():
-            if port.get("container") in _PORTS and port.get("proto", "tcp") == "tcp":
-                return _PORTS[port["container"]]
-    return "app" if has_urls or subcommand else "other"
+        env = item.get("env") or {}
+        exposed = [port.get("container") for port in item.get("ports") or () if port.get("proto") in (None, "tcp")]
+        by_setting = [_SETTINGS[name] for name in _SETTINGS if name in env]
+        return next(iter(by_setting + [_PORTS[port] for port in exposed if port in _PORTS]), "other")
+    if subcommand is None and argv is None:
+        return _by_script(item) or "app"
+    return "app"
 
 
-def _words(item: Mapping[str, Any], argv: Sequence[str] | None) -> list[str]:
-    """The programs of a command line: its first word, and the first words of what a shell line starts."""
-    whole = [*(item.get("entrypoint") or ()), *(item.get("cmd") or ())]
-    found = [argv[0]] if argv else []
-    for word in whole:
-        found += re.findall(r"(?:^|[\s;&|])(?:exec\s+)?([\w./-]+)", word)[:1] if " " not in word else re.findall(
-            r"(?:^|&&|\|\||;)\s*(?:exec\s+)?([\w./-]+)", word)
+def _programs(item: Mapping[str, Any], argv: Sequence[str] | None) -> list[str]:
+    """The programs that a command starts: the first word of each of its parts, and of each step of a shell
+    line."""
+    entrypoint, command = item.get("entrypoint") or (), item.get("cmd") or ()
+    found = [*(argv or ())[:1], *entrypoint[:1], *command[:1]]
+    for word in (*entrypoint, *command):
+        if " " in word:
+            found += re.findall(r"(?:^|&&|\|\||[;|])\s*(?:exec\s+)?([\w./-]+)", word)
     return [word.rsplit("/", 1)[-1] for word in found]
 
 
@@ -73,3 +86,14 @@ def _by_image(image: str) -> str | None:
     if _CLIENTS.intersection(words):
         return None
     return next((_IMAGES[word] for word in words if word in _IMAGES), None)
+
+
+def _by_script(item: Mapping[str, Any]) -> str | None:
+    """The role that the name of a start-up script gives away (``/start-celeryworker``), then the
+    service's."""
+    script = " ".join([*(item.get("entrypoint") or ()), *(item.get("cmd") or ())])
+    for text in (script, item.get("service") or "", item.get("name") or ""):
+        for role in ("flower", "beat", "worker"):
+            if role in text.lower():
+                return role
+    return None

@@ -1,9 +1,10 @@
 """Where a service's URLs come from: options of its command, its environment, the banner in its own log.
 
 A variable is taken for what its value is, then for what its name says; no list of names decides. Order of
-preference for one purpose: the command's option, a variable that the user named, the variable that Celery itself
-reads (``CELERY_BROKER_URL``, ``CELERY_RESULT_BACKEND``: Celery 5.4 to 5.7 take them before the app's own settings,
-``celery/app/utils.py``), other variables named for it, the banner, and last a variable that only might be it.
+preference for one purpose: the command's option, a variable that the user named, the variable that Celery
+itself reads (``CELERY_BROKER_URL``, ``CELERY_RESULT_BACKEND``: Celery 5.4 to 5.7 take them before the app's
+own settings, ``celery/app/utils.py``), other variables named for it, the banner, and last a variable that
+only might be it.
 """
 
 from __future__ import annotations
@@ -18,19 +19,19 @@ from celery_triage.urls import ParsedUrl, Problem, guess_purpose, known, parse
 _BROKER = {"BROKER", "BROKERS"}
 _RESULT = {"RESULT", "RESULTS"}
 _DATABASE = {"DATABASE", "DB", "SQLALCHEMY", "POSTGRES", "POSTGRESQL", "PG", "MYSQL", "DSN", "SQL", "ALEMBIC"}
-_NEITHER = {"CACHE", "CACHES", "SESSION", "SESSIONS", "CHANNEL", "CHANNELS", "LOCK", "LOCKS", "LIMITER", "THROTTLE"}
+_NEITHER = {"CACHE", "CACHES", "SESSION", "SESSIONS", "CHANNEL", "CHANNELS", "LOCK", "LOCKS", "LIMITER"}
 _METRICS = {"METRICS", "METRIC", "PROMETHEUS", "PUSHGATEWAY"}
 #: Variables that mean a URL even when their value does not look like one.
 _SURE_NAME = re.compile(
-    r"(?:\w*_)?(?:BROKER(?:_URL|_URI)?|RESULT_BACKEND(?:_URL|_URI)?|DATABASE_UR[LI]|BACKEND_UR[LI])$", re.IGNORECASE)
+    r"(?:\w*_)?(?:BROKER(?:_URL|_URI)?|RESULT_BACKEND(?:_URL|_URI)?|DATABASE_UR[LI]|BACKEND_UR[LI])$", re.I)
 
 
 @dataclass(frozen=True)
 class Url:
-    """One URL of one service. ``purpose``: broker, result, database, metrics or other; ``source`` says where it
-    stands (``env CELERY_BROKER_URL``, ``option --broker``, ``banner``), ``var`` is the variable's name.
-    ``used`` is true for the one of each purpose that the service goes by; ``guessed`` when neither its name nor
-    its scheme says what it is for. ``rank`` orders those of one purpose, smallest first."""
+    """One URL of one service. ``purpose``: broker, result, database, metrics or other; ``source`` says
+    where it stands (``env CELERY_BROKER_URL``, ``option --broker``, ``banner``), ``var`` is the variable's
+    name. ``used`` is true for the one of each purpose that the service goes by; ``guessed`` when neither
+    its name nor its scheme says what it is for. ``rank`` orders those of one purpose, smallest first."""
 
     purpose: str
     source: str
@@ -55,8 +56,9 @@ def urls_of(
     named: Mapping[str, Sequence[str]] | None = None,
     problems: Mapping[str, Iterable[Any]] | None = None,
 ) -> list[Url]:
-    """All URLs, those in use first. ``options`` and ``banner`` map purposes to texts; ``named`` maps purposes to
-    the variables that the user named for them; ``problems`` are those seen before masking, by source."""
+    """All URLs, those in use first. ``options`` and ``banner`` map purposes to texts; ``named`` maps
+    purposes to the variables that the user named for them; ``problems`` are those seen before masking, by
+    source."""
     named = named or {}
     found = [Url(purpose, f"option {name}", None, text, parse(text, purpose), rank=0)
              for purpose, (name, text) in options.items()]
@@ -149,29 +151,30 @@ def _settle_guesses(found: list[Url], is_celery: bool) -> list[Url]:
 
 def _from_banner(banner: Mapping[str, str]) -> Iterator[Url]:
     for purpose, text in banner.items():
-        # Celery prints a database backend without the db+ that its setting has (5.7, backends/base.py as_uri).
+        # Celery prints a database backend without the db+ that its setting has (5.7, backends/base.py
+        # as_uri).
         scheme = text.partition("://")[0]
         written = f"db+{text}" if purpose == "result" and guess_purpose(scheme) == "database" else text
         yield Url(purpose, "banner", None, text, parse(written, purpose), rank=4)
 
 
 def read_banner(texts: Iterable[str]) -> dict[str, Any]:
-    """What the start banners of worker, beat and Flower say in a log, the last one counting: ``broker``,
-    ``result`` (texts, passwords hidden by Celery), ``queues`` (list)."""
+    """What the start banners of worker, beat and Flower say in a log, the last one counting: ``role``,
+    ``broker``, ``result`` (texts, passwords hidden by Celery), ``queues`` (list)."""
     found: dict[str, Any] = {}
     for text in texts:
         if ".>" in text:
             if match := re.search(r"\.> transport:\s+(\S+://\S*)", text):
-                found = {"broker": match[1]}
+                found = {"role": "worker", "broker": match[1]}
             elif match := re.search(r"\.> results:\s+(\S+://\S*)", text):
                 if not match[1].startswith("disabled"):
                     found["result"] = match[1]
             elif match := re.search(r"\.> (\S+)\s+exchange=", text):
                 found.setdefault("queues", []).append(match[1])
         elif match := re.search(r"\. broker -> (\S+://\S*)", text):
-            found = {"broker": match[1]}
-        elif "command.py" not in text and (match := re.search(r"\] Broker: (\S+://\S*)", text)):
-            found = {"broker": match[1]}
+            found = {"role": "beat", "broker": match[1]}
+        elif match := re.search(r"command\] Broker: (\S+://\S*)", text):
+            found = {"role": "flower", "broker": match[1]}
     return found
 
 

@@ -1,8 +1,8 @@
 """Which Python module a URL needs, whether the image has it, and the URL that works with what it has.
 
-Measured with SQLAlchemy 1.4.54, 2.0.58 and 2.1.9 in environments of their own: ``postgresql://`` means psycopg2
-up to 2.0 and psycopg (version 3) from 2.1 on, also when only the other one is installed; ``postgres://`` is refused
-by all three; ``postgresql+psycopg://`` is unknown to 1.4.
+Measured with SQLAlchemy 1.4.54, 2.0.58 and 2.1.9 in environments of their own: ``postgresql://`` means
+psycopg2 up to 2.0 and psycopg (version 3) from 2.1 on, also when only the other one is installed;
+``postgres://`` is refused by all three; ``postgresql+psycopg://`` is unknown to 1.4.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from celery_triage.urls import schemes
-from celery_triage.urls.parse import ParsedUrl
+from celery_triage.urls.model import ParsedUrl
+from celery_triage.urls.sql import PREFIXES
 
 #: Families that need one package beside Celery and kombu, and the key under which ``files`` reports it.
 _PLAIN = {"redis": "redis", "amqp": "amqp", "sqs": "boto3", "mongodb": "pymongo", "kafka": "confluent_kafka"}
@@ -23,10 +24,11 @@ _PREFERRED = {"postgresql": ("psycopg", "psycopg2", "pg8000"), "mysql": ("mysqld
 
 @dataclass(frozen=True)
 class Need:
-    """What a URL needs. ``module`` is imported (``psycopg2``), ``package`` is what pip installs; ``present`` is
-    None when it cannot be known; ``version`` is the module's, where known. ``how`` says by what it was decided.
-    ``fix`` is the same URL with the scheme that works with what is installed, ``fix_old`` and ``fix_new`` are the
-    fragments to exchange; all three are empty where the URL is right or where nothing suitable is installed."""
+    """What a URL needs. ``module`` is imported (``psycopg2``), ``package`` is what pip installs;
+    ``present`` is None when it cannot be known; ``version`` is the module's, where known. ``how`` says by
+    what it was decided. ``fix`` is the same URL with the scheme that works with what is installed,
+    ``fix_old`` and ``fix_new`` are the fragments to exchange; all three are empty where the URL is right or
+    where nothing suitable is installed."""
 
     module: str
     package: str
@@ -42,7 +44,8 @@ def needed_driver(parsed: ParsedUrl, packages: Mapping[str, Mapping] | None) -> 
     """The module that this URL needs before all others and does not have, else the one that decides.
 
     ``packages`` is ``packages`` of a ``files/<label>`` section: ``{"psycopg2": {"present": False}, …}``; an
-    absent key means that nobody looked. None when the URL needs nothing of its own (rpc, memory, sqlite, file).
+    absent key means that nobody looked. None when the URL needs nothing of its own (rpc, memory, sqlite,
+    file).
     """
     packages = packages or {}
     if parsed.family in _PLAIN:
@@ -68,8 +71,8 @@ def _sql_need(parsed: ParsedUrl, packages: Mapping[str, Mapping]) -> Need | None
     elif sqlalchemy:
         since = max(first for first in entry["default"] if first <= sqlalchemy)
         drivers = [entry["default"][since]]
-        how = (f"without a driver in the URL, SQLAlchemy {_version(packages, 'sqlalchemy')} takes {drivers[0]} "
-               f"for {dialect}")
+        how = (f"without a driver in the URL, SQLAlchemy {_version(packages, 'sqlalchemy')} takes "
+               f"{drivers[0]} for {dialect}")
     else:
         drivers = list(dict.fromkeys(entry["default"].values()))
         how = f"the version of SQLAlchemy is unknown; it takes {' or '.join(drivers)} for {dialect}"
@@ -99,8 +102,10 @@ def _with_fix(need: Need, parsed: ParsedUrl, dialect: str, entry: Mapping, packa
             break
     else:
         return need
-    prefix = parsed.scheme.partition("+")[0] if parsed.transport in (
-        "db", "database", "sqla", "sqlalchemy") else {"result": "db", "broker": "sqla"}.get(parsed.purpose, "")
+    if parsed.transport in PREFIXES:
+        prefix = parsed.transport
+    else:
+        prefix = {"result": "db", "broker": "sqla"}.get(parsed.purpose, "")
     scheme = f"{prefix}+{dialect}+{driver}" if prefix else f"{dialect}+{driver}"
     old, new = f"{parsed.scheme}://", f"{scheme}://"
     if old == new:

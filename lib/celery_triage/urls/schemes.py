@@ -27,12 +27,13 @@ RESULTS = {
     "gs": "other", "django-db": "django", "django-cache": "django",
 }
 
-#: SQLAlchemy's dialects: default port and the modules of their drivers (``None`` stands for no driver named).
-#: The default of ``postgresql`` and of ``oracle`` changed with SQLAlchemy 2.1 (measured: 1.4.54, 2.0.58, 2.1.9).
+#: SQLAlchemy's dialects: default port and the modules of their drivers (``None`` stands for no driver
+#: named). The default of ``postgresql`` and of ``oracle`` changed with SQLAlchemy 2.1 (measured: 1.4.54,
+#: 2.0.58, 2.1.9).
 DIALECTS: dict[str, dict] = {
     "postgresql": {"port": 5432, "default": {(0, 0): "psycopg2", (2, 1): "psycopg"}, "drivers": {
-        "psycopg": "psycopg", "psycopg_async": "psycopg", "psycopg2": "psycopg2", "psycopg2cffi": "psycopg2cffi",
-        "asyncpg": "asyncpg", "pg8000": "pg8000"}},
+        "psycopg": "psycopg", "psycopg_async": "psycopg", "psycopg2": "psycopg2", 
+        "psycopg2cffi": "psycopg2cffi", "asyncpg": "asyncpg", "pg8000": "pg8000"}},
     "mysql": {"port": 3306, "default": {(0, 0): "mysqldb"}, "drivers": {
         "mysqldb": "MySQLdb", "pymysql": "pymysql", "mysqlconnector": "mysql", "aiomysql": "aiomysql",
         "asyncmy": "asyncmy", "cymysql": "cymysql", "pyodbc": "pyodbc"}},
