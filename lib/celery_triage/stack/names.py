@@ -15,8 +15,8 @@ from typing import Any
 
 #: Names that lead out of the containers to the machine that runs them.
 HOST_NAMES = frozenset({
-    "host.docker.internal", "gateway.docker.internal", "docker.for.mac.host.internal", "host.containers.internal",
-    "docker.for.mac.localhost",
+    "host.docker.internal", "gateway.docker.internal", "host.containers.internal",
+    "docker.for.mac.host.internal", "docker.for.mac.localhost",
 })
 #: Networks on which no container has a name.
 NO_NAMES = frozenset({"bridge", "host", "none"})
@@ -109,8 +109,9 @@ def _itself(asker: Any, everyone: list[Any], host: str, port: int | None, litera
     if "host" in asker.networks:
         how = f"{asker.label} is on the host's network, so {host} is the machine itself"
         return _through_host(everyone, host, port, how)
-    return Resolution(host, asker.label, tuple(sorted(asker.networks)), asker.ip, literal_ip=literal, itself=True,
-                      running=asker.running, how=f"{host} inside a container is that container: {asker.label}")
+    return Resolution(host, asker.label, tuple(sorted(asker.networks)), asker.ip, literal_ip=literal,
+                      itself=True, running=asker.running,
+                      how=f"{host} inside a container is that container: {asker.label}")
 
 
 def _through_host(everyone: list[Any], name: str, port: int | None, how: str) -> Resolution:
@@ -129,9 +130,10 @@ def _literal(
             if _ip(other, network) != address:
                 continue
             if network in asker.networks:
-                return Resolution(name, other.label, (network,), address, literal_ip=True, itself=other is asker,
-                                  running=other.running, how=f"{address} is {other.label} on {network} for "
-                                                             f"now; at its next start it may get another address")
+                return Resolution(name, other.label, (network,), address, literal_ip=True,
+                                  itself=other is asker, running=other.running,
+                                  how=f"{address} is {other.label} on {network} for now; at its next start "
+                                      f"it may get another address")
             return Resolution(name, elsewhere=other.label, literal_ip=True, running=other.running,
                               how=f"{address} is {other.label} on {network}, and {asker.label} is not on "
                                   f"that network")
@@ -139,7 +141,8 @@ def _literal(
         if outer == port and bound == address:
             return Resolution(name, other.label, literal_ip=True, running=other.running,
                               how=f"{other.label} publishes its port {inner} at {address}:{port}")
-    return Resolution(name, literal_ip=True, external=True, how=how or f"{address} is no container's address here")
+    how = how or f"{address} is no container's address here"
+    return Resolution(name, literal_ip=True, external=True, how=how)
 
 
 def _published(everyone: list[Any]) -> Iterator[tuple[Any, int, str, int]]:

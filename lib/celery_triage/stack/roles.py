@@ -61,9 +61,10 @@ def role_of(
         return role
     if subcommand is None and not has_urls:
         env = item.get("env") or {}
-        exposed = [port.get("container") for port in item.get("ports") or () if port.get("proto") in (None, "tcp")]
-        by_setting = [_SETTINGS[name] for name in _SETTINGS if name in env]
-        return next(iter(by_setting + [_PORTS[port] for port in exposed if port in _PORTS]), "other")
+        exposed = [port.get("container") for port in item.get("ports") or ()]
+        found = [_SETTINGS[name] for name in _SETTINGS if name in env]
+        found += [_PORTS[port] for port in exposed if port in _PORTS]
+        return found[0] if found else "other"
     if subcommand is None and argv is None:
         return _by_script(item) or "app"
     return "app"

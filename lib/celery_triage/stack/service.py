@@ -112,10 +112,10 @@ class Service:
         for name in _list(self._options.get("db_url_env")):
             purpose, _ = sources.purpose_of(name, self.env.get(name, ""))
             named["result" if purpose == "result" else "database"].append(name)
-        banner = {key: self.banner[key] for key in ("broker", "result") if key in self.banner}
-        return sources.urls_of(
-            self._environment, self._option_urls(), banner if self.is_celery else {}, is_celery=self.is_celery,
-            named=named, problems=self.item.get("url_problems"))
+        told = self.banner if self.is_celery else {}
+        banner = {key: told[key] for key in ("broker", "result") if key in told}
+        return sources.urls_of(self._environment, self._option_urls(), banner, is_celery=self.is_celery,
+                               named=named, problems=self.item.get("url_problems"))
 
     def url(self, purpose: str) -> Url | None:
         """The URL that it goes by for a purpose (``database``: the first)."""

@@ -20,6 +20,7 @@ _BROKER = {"BROKER", "BROKERS"}
 _RESULT = {"RESULT", "RESULTS"}
 _DATABASE = {"DATABASE", "DB", "SQLALCHEMY", "POSTGRES", "POSTGRESQL", "PG", "MYSQL", "DSN", "SQL", "ALEMBIC"}
 _NEITHER = {"CACHE", "CACHES", "SESSION", "SESSIONS", "CHANNEL", "CHANNELS", "LOCK", "LOCKS", "LIMITER"}
+_ORDER = ("broker", "result", "database", "other", "metrics")
 _METRICS = {"METRICS", "METRIC", "PROMETHEUS", "PUSHGATEWAY"}
 #: Variables that mean a URL even when their value does not look like one.
 _SURE_NAME = re.compile(
@@ -74,7 +75,7 @@ def urls_of(
         result.append(replace(url, used=bool(settles and url.purpose not in done)))
         if settles:
             done.add(url.purpose)
-    return sorted(result, key=lambda url: not url.used)
+    return sorted(result, key=lambda url: (not url.used, _ORDER.index(url.purpose), url.rank, url.source))
 
 
 def _from_env(env: Mapping[str, str], named: Mapping[str, Sequence[str]], is_celery: bool) -> Iterator[Url]:

@@ -103,8 +103,8 @@ def _scheme_problems(scheme: str, prefix: str, dialect: str, driver: str, purpos
         found.append(Problem("dialect", f"SQLAlchemy (1.4 and later) knows no dialect {dialect}; it is "
                                         f"called {real}.", hint=f"{before}{good}://"))
     if driver != right:
-        found.append(Problem("dialect", f"SQLAlchemy knows no driver {driver} for {real}; it is called {right}.",
-                             hint=f"{before}{good}://"))
+        found.append(Problem("dialect", f"SQLAlchemy knows no driver {driver} for {real}; it is called "
+                                        f"{right}.", hint=f"{before}{good}://"))
     elif driver and real in schemes.DIALECTS and driver not in schemes.DIALECTS[real]["drivers"]:
         found.append(Problem("dialect", f"SQLAlchemy itself has no driver {driver} for {real}; a package "
                                         f"could bring one.", stops=False))

@@ -42,7 +42,7 @@ def parse_wire(text: str, purpose: str, scheme: str, body: str, problems: list[P
     elif family == "amqp":
         database = path or "/"
     if family == "redis" and not (database or "").isdigit():
-        problems.append(Problem("redis_database", "The Redis database, behind the last slash, is not a number."))
+        problems.append(Problem("redis_database", "The Redis database, behind the last slash, is no number."))
     if family in ("redis", "amqp") and not host and not socket:
         problems.append(Problem("empty_host", f"It names no host: Celery then connects to "
                                               f"localhost:{default}, which is the container itself."))
@@ -60,7 +60,9 @@ def parse_wire(text: str, purpose: str, scheme: str, body: str, problems: list[P
         tls=transport in ("rediss", "amqps"), query=query, problems=tuple(problems))
 
 
-def _scheme_problems(scheme: str, first: str, transport: str, slip: str | None, purpose: str) -> list[Problem]:
+def _scheme_problems(
+    scheme: str, first: str, transport: str, slip: str | None, purpose: str,
+) -> list[Problem]:
     if scheme in _COMPOUND:
         return []
     if scheme == "redis+sentinel":
@@ -80,8 +82,8 @@ def _result_problems(scheme: str, first: str, transport: str, slip: str | None) 
     if first in schemes.RESULTS:
         return []
     if transport in schemes.RESULTS:  # kombu lowers the case of a scheme, Celery does not
-        return [Problem("unknown_scheme", f"Celery has no result backend named {first}; it is called {transport}.",
-                        hint=scheme.replace(first, transport, 1) + "://")]
+        return [Problem("unknown_scheme", f"Celery has no result backend named {first}; it is called "
+                                          f"{transport}.", hint=scheme.replace(first, transport, 1) + "://")]
     if schemes.BROKERS.get(slip or transport) == "amqp":
         return [Problem("unknown_scheme", f"Celery 5 has no result backend named {transport}; results over "
                                           f"AMQP are rpc://.", hint="rpc://")]
@@ -105,8 +107,9 @@ def _parts(rest: str, problems: list[Problem]):
             place += rest[len(authority):]
         wrong = sorted({char for char in userinfo if char in "/?#[]"})
         told = ", ".join(f"{char} (to be written %{ord(char):02X})" for char in wrong)
-        problems.append(Problem("unescaped", f"The user or the password holds characters that end it too "
-                                             f"early: {told}.", hint=" ".join(f"%{ord(char):02X}" for char in wrong)))
+        problems.append(Problem(
+            "unescaped", f"The user or the password holds characters that end it too early: {told}.",
+            hint=" ".join(f"%{ord(char):02X}" for char in wrong)))
     else:
         userinfo, _, place = authority.rpartition("@")
         place += rest[len(authority):]
