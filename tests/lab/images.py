@@ -182,7 +182,7 @@ def _fetch_wheels(wanted: tuple[str, ...], base: str) -> Path | None:
 
 def _docker_build(tag: str, context: Path, **arguments: str) -> None:
     started = time.monotonic()
-    command = ["docker", "build", "--quiet", "--tag", tag]
+    command = ["docker", "build", "--quiet", "--force-rm", "--tag", tag]
     for name, value in arguments.items():
         command += ["--build-arg", f"{name}={value}"]
     # The classic builder: present in every engine, and BuildKit's client plug-in is not.
