@@ -3,7 +3,8 @@ tables of the version that is in the image (``parse``). Nothing here runs anythi
 
 from __future__ import annotations
 
-from celery_triage.commandline.parse import Launch, Problem, parse
+from celery_triage.commandline.parse import Launch, parse
+from celery_triage.commandline.problem import Problem
 from celery_triage.commandline.tables import minor, versions
 from celery_triage.commandline.unwrap import Unwrapped, unwrap
 

@@ -2,7 +2,7 @@
 
 Run by ``extract.py`` with the interpreter and the packages of one released version, never imported by the
 tool. It must run on every Python that such a version needs (3.6 on), so it has no annotations and no newer
-syntax. """
+syntax."""
 
 import json
 import sys
@@ -30,8 +30,9 @@ def describe_type(param):
 
 def describe_param(param):
     """One option or argument of a click command as plain data."""
-    described = {"kind": param.param_type_name, "name": param.name, "nargs": param.nargs}
-    described["type"] = describe_type(param)
+    described = {"kind": param.param_type_name, "name": param.name, "type": describe_type(param)}
+    if param.nargs != 1:
+        described["nargs"] = param.nargs
     if param.required:
         described["required"] = True
     if param.envvar:
@@ -47,14 +48,17 @@ def describe_param(param):
                 described[name] = True
         if getattr(param, "_flag_needs_value", False):
             described["value_optional"] = True
-        if getattr(param, "help_group", None):
-            described["group"] = str(param.help_group)
     return described
 
 
 def describe_click(command):
     """A click command, with its sub-commands where it is a group, as plain data."""
-    described = {"params": [describe_param(param) for param in command.params]}
+    params = []
+    for param in command.params:
+        described = describe_param(param)
+        if described not in params:  # 5.0 to 5.2 declare --uid twice
+            params.append(described)
+    described = {"params": params}
     settings = dict(getattr(command, "context_settings", None) or {})
     context = {}
     for name in ("allow_extra_args", "ignore_unknown_options", "allow_interspersed_args"):
@@ -86,9 +90,16 @@ def version_of(package):
 
 
 def describe_celery():
+    """The ``celery`` group of Celery 5."""
     from celery.bin.celery import celery
-    described = {"parser": "click", "celery": version_of("celery"), "click": version_of("click"),
-                 "python": "%d.%d" % sys.version_info[:2], "root": describe_click(celery)}
+
+    described = {
+        "parser": "click",
+        "celery": version_of("celery"),
+        "click": version_of("click"),
+        "python": ".".join(map(str, sys.version_info[:2])),
+        "root": describe_click(celery),
+    }
     described["root"]["commands"].pop("flower", None)  # a plug-in: it has its own table
     return described
 
@@ -96,19 +107,27 @@ def describe_celery():
 def describe_flower():
     """Flower hands its options to tornado; click only declares the command and lets unknown options
     through."""
+    import flower.options
     import tornado.options
-    from flower.command import flower
-    import flower.options  # noqa: F401  defines the options
-    described = {"parser": "click+tornado", "flower": version_of("flower"), "celery": version_of("celery"),
-                 "click": version_of("click"), "tornado": version_of("tornado"),
-                 "python": "%d.%d" % sys.version_info[:2]}
+
+    try:
+        from flower.command import flower
+    except ImportError:  # 0.9 is a command of Celery 4, which knows no click
+        flower = None
+
+    described = {
+        "parser": "click+tornado",
+        "flower": version_of("flower"),
+        "celery": version_of("celery"),
+        "click": version_of("click"),
+        "tornado": version_of("tornado"),
+        "python": ".".join(map(str, sys.version_info[:2])),
+    }
     described["command"] = describe_click(flower) if hasattr(flower, "params") else None
     parsed = tornado.options.options
     described["options"] = {
-        name.replace("_", "-"): {"type": parsed._options[name].type.__name__,
-                                 "multiple": bool(parsed._options[name].multiple),
-                                 "group": (parsed._options[name].group_name or "").replace("\\", "/").split("/")[-1]}
-        for name in sorted(parsed._options)
+        name.replace("_", "-"): {"type": option.type.__name__, "multiple": bool(option.multiple)}
+        for name, option in sorted(parsed._options.items())
     }
     return described
 

@@ -71,21 +71,27 @@ class Builder:
 
     def command(self, name: str, described: dict[str, Any]) -> click.Command:
         context = dict(described["context"])
-        context.pop("no_args_is_help", None)
-        invoke = context.pop("invoke_without_command", False)
+        prints_help = context.pop("no_args_is_help", False)
+        context.pop("invoke_without_command", None)
         settings: dict[str, Any] = {
-            "name": name, "context_settings": context, "add_help_option": False,
+            "name": name,
+            "context_settings": context,
+            "add_help_option": False,
             "params": [self.param(param) for param in described["params"]] + [self.help()],
         }
         if "commands" not in described:
             return click.Command(**settings)
-        group = click.Group(**settings, invoke_without_command=True if not invoke else invoke)
+        # Without this a group that lacks its sub-command raises before it has read its own words.
+        group = click.Group(**settings, invoke_without_command=True)
+        group.prints_help = prints_help  # type: ignore[attr-defined]
         for sub, below in described["commands"].items():
             group.add_command(self.command(sub, below), sub)
         return group
 
     def help(self) -> click.Option:
-        return click.Option(["--help"], is_flag=True, is_eager=True, expose_value=False, callback=_asked_for_help)
+        return click.Option(
+            ["--help"], is_flag=True, is_eager=True, expose_value=False, callback=_asked_for_help
+        )
 
     def param(self, described: dict[str, Any]) -> click.Parameter:
         kind = value_type(described["type"])
@@ -93,8 +99,13 @@ class Builder:
             kind = _Unexpanded(kind)
         built: click.Parameter
         if described["kind"] == "argument":
-            built = _Argument([described["name"]], nargs=described["nargs"], type=kind,
-                              required=described.get("required", False), envvar=described.get("envvar"))
+            built = _Argument(
+                [described["name"]],
+                nargs=described.get("nargs", 1),
+                type=kind,
+                required=described.get("required", False),
+                envvar=described.get("envvar"),
+            )
         else:
             built = self.option(described, kind)
         built.environment = self.environment  # type: ignore[attr-defined]
@@ -104,14 +115,21 @@ class Builder:
         opts, secondary = described["opts"], described.get("secondary_opts", [])
         if secondary:
             opts = [f"{opts[0]}/{secondary[0]}", *opts[1:]]
-        settings: dict[str, Any] = {"envvar": described.get("envvar"), "default": None,
-                                    "required": described.get("required", False)}
+        settings: dict[str, Any] = {
+            "envvar": described.get("envvar"),
+            "default": None,
+            "required": described.get("required", False),
+        }
         if described.get("count"):
             settings["count"] = True
         elif described.get("is_flag"):
             settings["is_flag"] = True
         else:
-            settings |= {"nargs": described["nargs"], "multiple": described.get("multiple", False), "type": kind}
+            settings |= {
+                "nargs": described.get("nargs", 1),
+                "multiple": described.get("multiple", False),
+                "type": kind,
+            }
             if described.get("value_optional"):
                 settings |= {"is_flag": False, "flag_value": ""}
         return _Option([*opts, described["name"]], **settings)

@@ -2,7 +2,7 @@
 it.
 
 ``shlex`` alone loses which operators were quoted and breaks ``$(nproc --all)`` in two; here a substitution
-stays inside its word, unread. """
+stays inside its word, unread."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def commands(script: str) -> list[tuple[list[str], str]]:
     """The simple commands of a script, each as its words and the operator behind it (``""`` at the end).
 
     Quotes and backslashes are resolved, redirections and comments left out, variables and substitutions
-    kept as written. Raises Unreadable. """
+    kept as written. Raises Unreadable."""
     result: list[tuple[list[str], str]] = []
     words: list[str] = []
     place = 0
@@ -43,7 +43,7 @@ def commands(script: str) -> list[tuple[list[str], str]]:
             place += 1  # a sub-shell: its commands count like the others
         else:
             word, place = _word(script, place)
-            if word.isdigit() and script[place:place + 1] in ("<", ">"):
+            if word.isdigit() and script[place : place + 1] in ("<", ">"):
                 continue  # the number of a redirected stream
             words.append(word)
     result.append((words, ""))
@@ -65,14 +65,14 @@ def _word(script: str, place: int) -> tuple[str, int]:
         if char in " \t\r\n;|&<>()":
             break
         if char == "\\":
-            if script[place + 1:place + 2] != "\n":
-                out.append(script[place + 1:place + 2])
+            if script[place + 1 : place + 2] != "\n":
+                out.append(script[place + 1 : place + 2])
             place += 2
         elif char == "'":
             end = script.find("'", place + 1)
             if end < 0:
                 raise Unreadable("an opening ' has no closing one")
-            out.append(script[place + 1:end])
+            out.append(script[place + 1 : end])
             place = end + 1
         elif char == '"':
             place = _double_quoted(script, place + 1, out)
@@ -89,7 +89,7 @@ def _double_quoted(script: str, place: int, out: list[str]) -> int:
         char = script[place]
         if char == '"':
             return place + 1
-        if char == "\\" and script[place + 1:place + 2] in ('"', "\\", "$", "`", "\n"):
+        if char == "\\" and script[place + 1 : place + 2] in ('"', "\\", "$", "`", "\n"):
             if script[place + 1] != "\n":
                 out.append(script[place + 1])
             place += 2
@@ -109,7 +109,7 @@ def _substitution(script: str, place: int, out: list[str]) -> int:
         if end < 0:
             raise Unreadable("an opening ` has no closing one")
         place = end + 1
-    elif script[place + 1:place + 2] in ("(", "{"):
+    elif script[place + 1 : place + 2] in ("(", "{"):
         opening = script[place + 1]
         closing = ")" if opening == "(" else "}"
         depth = 0

@@ -41,7 +41,9 @@ def choose(version: str | None, package: str = "celery") -> tuple[str, str]:
     known = versions(package)
     name = package.capitalize()
     if version is None:
-        return known[-1], f"judged as {name} {known[-1]}, the newest known: the version in the image is not known"
+        return known[
+            -1
+        ], f"judged as {name} {known[-1]}, the newest known: the version in the image is not known"
     wanted = minor(version)
     if wanted is None:
         return known[-1], f"judged as {name} {known[-1]}, the newest known: {version!r} is no version"

@@ -2,7 +2,7 @@
 runners.
 
 Only what the words themselves say is used. A script is not read: the words behind it are taken as what it
-runs in the end (``exec "$@"``, the custom of entrypoint scripts), and ``assumed`` says so. """
+runs in the end (``exec "$@"``, the custom of entrypoint scripts), and ``assumed`` says so."""
 
 from __future__ import annotations
 
@@ -14,20 +14,73 @@ from celery_triage.commandline import shellwords
 from celery_triage.commandline.wrappers import PREFIXES, PYTHON_VALUES, Prefix
 
 _SHELLS = frozenset(("sh", "bash", "dash", "ash", "zsh", "ksh", "busybox"))
-_KEYWORDS = frozenset(("if", "then", "else", "elif", "while", "until", "do", "{", "}", "!", "fi", "done", "time"))
-_NO_COMMANDS = frozenset((
-    "fi", "done", "esac", "cd", "export", "set", "echo", "sleep", "source", ".", "umask", "trap", "true", "false",
-    "exit", "wait", "printf", "test", "[", "[[", "ulimit", "mkdir", "chmod", "chown", "rm", "for", "case", "unset",
-    "shopt", "nc", "pg_isready", "curl", ":", "read", "local", "return", "alias", "break", "continue", "cat", "ls",
-))
+_KEYWORDS = frozenset(
+    ("if", "then", "else", "elif", "while", "until", "do", "{", "}", "!", "fi", "done", "time")
+)
+_NO_COMMANDS = frozenset(
+    (
+        "fi",
+        "done",
+        "esac",
+        "cd",
+        "export",
+        "set",
+        "echo",
+        "sleep",
+        "source",
+        ".",
+        "umask",
+        "trap",
+        "true",
+        "false",
+        "exit",
+        "wait",
+        "printf",
+        "test",
+        "[",
+        "[[",
+        "ulimit",
+        "mkdir",
+        "chmod",
+        "chown",
+        "rm",
+        "for",
+        "case",
+        "unset",
+        "shopt",
+        "nc",
+        "pg_isready",
+        "curl",
+        ":",
+        "read",
+        "local",
+        "return",
+        "alias",
+        "break",
+        "continue",
+        "cat",
+        "ls",
+    )
+)
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\+?=")
 _CELERY = frozenset(("celery", "flower", "celeryd", "celerybeat", "celeryev", "celery.exe"))
 #: Programs that read what to start from a file of their own.
 _SUPERVISORS = {
-    "supervisord": "its configuration file", "circusd": "its configuration file", "honcho": "its Procfile",
-    "foreman": "its Procfile", "overmind": "its Procfile", "hivemind": "its Procfile", "runsvdir": "its folder",
-    "s6-svscan": "its folder", "make": "its Makefile", "just": "its justfile", "invoke": "tasks.py",
-    "fab": "fabfile.py", "npm": "package.json", "pm2": "its configuration file", "procfly": "its file",
+    "supervisord": "its configuration file",
+    "circusd": "its configuration file",
+    "honcho": "its Procfile",
+    "foreman": "its Procfile",
+    "overmind": "its Procfile",
+    "hivemind": "its Procfile",
+    "runsvdir": "its folder",
+    "s6-svscan": "its folder",
+    "make": "its Makefile",
+    "just": "its justfile",
+    "invoke": "tasks.py",
+    "fab": "fabfile.py",
+    "npm": "package.json",
+    "pm2": "its configuration file",
+    "procfly": "its file",
 }
 _DEEPEST = 12
 
@@ -40,7 +93,7 @@ class Unwrapped:
     cannot be known: then ``unreadable`` is the sentence why. ``wrappers`` outermost first. ``assumed`` is a
     sentence where the answer rests on a custom. ``expands``: a shell replaces variables in these words.
     ``before``: commands that a shell runs earlier. ``others``: further Celery commands in the same shell
-    line. ``env``: assignments before the command. ``backgrounded``: the shell does not wait for it. """
+    line. ``env``: assignments before the command. ``backgrounded``: the shell does not wait for it."""
 
     argv: tuple[str, ...] | None
     wrappers: tuple[str, ...] = ()
@@ -164,19 +217,25 @@ def _script(so_far: Unwrapped, script: str, depth: int) -> Unwrapped:
         chosen = _main(celery)
         return replace(
             chosen[0],
-            before=tuple(" ".join(words) for _, words, _ in read[:read.index(chosen)]),
+            before=tuple(" ".join(words) for _, words, _ in read[: read.index(chosen)]),
             others=tuple(item[0].argv or () for item in celery if item is not chosen),
-            backgrounded=chosen[2] == "&")
+            backgrounded=chosen[2] == "&",
+        )
     if not read:
         return _cannot(so_far, "the shell script starts no program that could be Celery")
-    return replace(read[-1][0], before=tuple(" ".join(words) for _, words, _ in read[:-1]),
-                   backgrounded=read[-1][2] == "&")
+    return replace(
+        read[-1][0],
+        before=tuple(" ".join(words) for _, words, _ in read[:-1]),
+        backgrounded=read[-1][2] == "&",
+    )
 
 
 def _main(celery: list[tuple[Unwrapped, list[str], str]]) -> tuple[Unwrapped, list[str], str]:
     """Of several Celery commands the last that stays (worker, beat, flower), waited for rather than not."""
+
     def stays(item: tuple[Unwrapped, list[str], str]) -> bool:
         return any(word in ("worker", "beat", "flower", "events") for word in item[0].argv or ())
+
     waited = [item for item in celery if stays(item) and item[2] != "&"]
     return (waited or [item for item in celery if stays(item)] or celery)[-1]
 
@@ -216,8 +275,8 @@ def _to_inner(so_far: Unwrapped, depth: int) -> Unwrapped:
     list."""
     words = so_far.argv or ()
     for place, word in enumerate(words):
-        if word == "-m" and words[place + 1:place + 2] == ("celery",):
-            return replace(so_far, argv=tuple(words[place + 1:]))
+        if word == "-m" and words[place + 1 : place + 2] == ("celery",):
+            return replace(so_far, argv=tuple(words[place + 1 :]))
         if _base(word) in _CELERY:
             return _strip(replace(so_far, argv=tuple(words[place:])), depth + 1)
     return _cannot(so_far, f"no Celery command is seen behind {so_far.wrappers[-1]}")
@@ -231,8 +290,11 @@ def _prefix(so_far: Unwrapped, name: str, depth: int) -> Unwrapped:
     for sub in described.sub:
         options, words = _options(words, described)
         if not words or words[0] != sub:
-            return so_far if described.optional_sub else _cannot(
-                so_far, f"{' '.join([name, *words[:1]])}: not one of its ways to run a command")
+            return (
+                so_far
+                if described.optional_sub
+                else _cannot(so_far, f"{' '.join([name, *words[:1]])}: not one of its ways to run a command")
+            )
         shown += " " + words.pop(0)
     if described.inner:
         return _to_inner(_around(so_far, shown, words), depth)
@@ -262,14 +324,14 @@ def _own_words(words: list[str], described: Prefix) -> tuple[str | None, list[st
     for place, word in enumerate(words):
         name, _, value = word.partition("=")
         if name in described.scripts:
-            return value or "".join(words[place + 1:place + 2]), []
+            return value or "".join(words[place + 1 : place + 2]), []
     if described.separator == "required":
-        return None, words[words.index("--") + 1:] if "--" in words else []
+        return None, words[words.index("--") + 1 :] if "--" in words else []
     _, rest = _options(words, described)
     if described.operands and rest[:1] != ["--"]:
-        _, rest = _options(rest[described.operands:], described)
+        _, rest = _options(rest[described.operands :], described)
     if described.separator and rest and rest[0] != "--" and rest[0].startswith("-") and "--" in rest:
-        rest = rest[rest.index("--"):]
+        rest = rest[rest.index("--") :]
     if rest[:1] == ["--"]:
         return None, rest[1:]
     if described.separator and rest[1:2] == ["--"]:  # watchmedo … celery -- worker

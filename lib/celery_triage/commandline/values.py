@@ -2,7 +2,7 @@
 
 Celery's own classes need a loaded application; these refuse the same values without one (sources of
 ``celery/bin/base.py`` and ``celery/bin/worker.py``, 5.0 to 5.7). A type that is not known here takes any
-text. """
+text."""
 
 from __future__ import annotations
 
@@ -45,8 +45,9 @@ class Autoscale(Text):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         parts = str(value).split(",")
         if len(parts) > 2:
-            self.fail("Expected two comma separated integers or one integer."
-                      f"Got {len(parts)} instead.", param, ctx)
+            self.fail(
+                f"Expected two comma separated integers or one integer.Got {len(parts)} instead.", param, ctx
+            )
         try:
             numbers = [int(part) for part in parts]
         except ValueError:
@@ -74,11 +75,11 @@ class Concurrency(Text):
 
 
 class Json(Text):
-    """JSON text that holds an object or an array."""
+    """JSON text, of the given kind (an object or an array; 5.0 and 5.1 take every kind)."""
 
     name = "json"
 
-    def __init__(self, kind: type) -> None:
+    def __init__(self, kind: type = object) -> None:
         self.kind = kind
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -104,8 +105,13 @@ def value_type(described: dict[str, Any]) -> click.ParamType:
         limits = {key: described[key] for key in ("min", "max") if key in described}
         return click.IntRange(**limits) if name == "IntRange" else click.FloatRange(**limits)
     plain: dict[str, click.ParamType] = {
-        "IntParamType": click.INT, "FloatParamType": click.FLOAT, "BoolParamType": click.BOOL,
-        "CommaSeparatedList": CommaSeparated(), "Autoscale": Autoscale(),
-        "JsonArray": Json(list), "JsonObject": Json(dict),
+        "IntParamType": click.INT,
+        "FloatParamType": click.FLOAT,
+        "BoolParamType": click.BOOL,
+        "CommaSeparatedList": CommaSeparated(),
+        "Autoscale": Autoscale(),
+        "Json": Json(),
+        "JsonArray": Json(list),
+        "JsonObject": Json(dict),
     }
     return plain.get(name, Text())

@@ -15,7 +15,8 @@ class Prefix:
     """``sub``: the wrapper's own sub-commands that run something. ``values``: options that take the next
     word. ``operands``: words of its own before the command. ``separator``: the command stands behind ``--``
     (``may`` or ``required``). ``scripts``: options whose value is a shell script. ``text``: the command may
-    be one word that holds a whole command line. ``inner``: its options are too many to list, so the first Celery word behind it counts."""
+    be one word that holds a whole command line. ``inner``: its options are too many to list, so the first
+    Celery word behind it counts."""
 
     sub: tuple[str, ...] = ()
     values: frozenset[str] = frozenset()
@@ -31,11 +32,33 @@ def _values(*names: str) -> frozenset[str]:
     return frozenset(names)
 
 
-_WAIT_FOR_IT = Prefix(separator="may", operands=1,
-                      values=_values("-h", "-p", "-t", "--host", "--port", "--timeout"))
-_UV = _values("--with", "--with-requirements", "--with-editable", "--extra", "--group", "--only-group",
-              "--no-group", "--env-file", "--python", "-p", "--directory", "--project", "--package", "--index",
-              "--cache-dir", "--color", "--config-file", "--no-extra", "--link-mode", "-i", "--index-url", "-w")
+_WAIT_FOR_IT = Prefix(
+    separator="may", operands=1, values=_values("-h", "-p", "-t", "--host", "--port", "--timeout")
+)
+_UV = _values(
+    "--with",
+    "--with-requirements",
+    "--with-editable",
+    "--extra",
+    "--group",
+    "--only-group",
+    "--no-group",
+    "--env-file",
+    "--python",
+    "-p",
+    "--directory",
+    "--project",
+    "--package",
+    "--index",
+    "--cache-dir",
+    "--color",
+    "--config-file",
+    "--no-extra",
+    "--link-mode",
+    "-i",
+    "--index-url",
+    "-w",
+)
 _CONDA = Prefix(sub=("run",), values=_values("-n", "--name", "-p", "--prefix", "--cwd", "-e", "-a"))
 
 PREFIXES: dict[str, Prefix] = {
@@ -44,8 +67,9 @@ PREFIXES: dict[str, Prefix] = {
     "command": Prefix(),
     "nohup": Prefix(),
     "setsid": Prefix(),
-    "env": Prefix(values=_values("-u", "--unset", "-C", "--chdir", "-S"),
-                  scripts=_values("-S", "--split-string")),
+    "env": Prefix(
+        values=_values("-u", "--unset", "-C", "--chdir", "-S"), scripts=_values("-S", "--split-string")
+    ),
     "nice": Prefix(values=_values("-n", "--adjustment")),
     "ionice": Prefix(values=_values("-c", "-n", "--class", "--classdata")),
     "chrt": Prefix(operands=1),
@@ -59,10 +83,12 @@ PREFIXES: dict[str, Prefix] = {
     "sudo": Prefix(values=_values("-u", "-g", "-h", "-p", "-C", "-D", "--user", "--group")),
     "doas": Prefix(values=_values("-u", "-C")),
     "su": Prefix(operands=1, values=_values("-s", "-g", "--shell"), scripts=_values("-c", "--command")),
-    "runuser": Prefix(values=_values("-u", "-g", "--user", "--group", "-s"),
-                      scripts=_values("-c", "--command")),
-    "setpriv": Prefix(values=_values("--reuid", "--regid", "--groups", "--bounding-set", "--inh-caps",
-                                     "--ambient-caps")),
+    "runuser": Prefix(
+        values=_values("-u", "-g", "--user", "--group", "-s"), scripts=_values("-c", "--command")
+    ),
+    "setpriv": Prefix(
+        values=_values("--reuid", "--regid", "--groups", "--bounding-set", "--inh-caps", "--ambient-caps")
+    ),
     "chpst": Prefix(values=_values("-u", "-U", "-e", "-b", "-n", "-m")),
     "s6-setuidgid": Prefix(operands=1),
     "setuidgid": Prefix(operands=1),
@@ -84,18 +110,60 @@ PREFIXES: dict[str, Prefix] = {
     "wait-for.sh": _WAIT_FOR_IT,
     "wait4x": Prefix(separator="required"),
     "waitforit": Prefix(separator="required"),
-    "dockerize": Prefix(separator="may", values=_values(
-        "-wait", "-timeout", "-template", "-stdout", "-stderr", "-wait-retry-interval", "-delims", "-env",
-        "-wait-http-header", "-poll", "-env-section", "-env-header", "-multiline")),
+    "dockerize": Prefix(
+        separator="may",
+        values=_values(
+            "-wait",
+            "-timeout",
+            "-template",
+            "-stdout",
+            "-stderr",
+            "-wait-retry-interval",
+            "-delims",
+            "-env",
+            "-wait-http-header",
+            "-poll",
+            "-env-section",
+            "-env-header",
+            "-multiline",
+        ),
+    ),
     # reloaders
-    "watchmedo": Prefix(sub=("auto-restart",), separator="may", values=_values(
-        "-d", "--directory", "-p", "--pattern", "--patterns", "-i", "--ignore-pattern", "--ignore-patterns",
-        "--signal", "--kill-after", "--interval", "--timeout", "--debounce-interval")),
-    "watchfiles": Prefix(text=True, values=_values(
-        "--filter", "--ignore-paths", "--target-type", "--args", "--verbosity", "--sigint-timeout",
-        "--sigkill-timeout", "--grace-period")),
-    "nodemon": Prefix(scripts=_values("-x", "--exec"),
-                      values=_values("-x", "--exec", "-w", "--watch", "-e", "--ext")),
+    "watchmedo": Prefix(
+        sub=("auto-restart",),
+        separator="may",
+        values=_values(
+            "-d",
+            "--directory",
+            "-p",
+            "--pattern",
+            "--patterns",
+            "-i",
+            "--ignore-pattern",
+            "--ignore-patterns",
+            "--signal",
+            "--kill-after",
+            "--interval",
+            "--timeout",
+            "--debounce-interval",
+        ),
+    ),
+    "watchfiles": Prefix(
+        text=True,
+        values=_values(
+            "--filter",
+            "--ignore-paths",
+            "--target-type",
+            "--args",
+            "--verbosity",
+            "--sigint-timeout",
+            "--sigkill-timeout",
+            "--grace-period",
+        ),
+    ),
+    "nodemon": Prefix(
+        scripts=_values("-x", "--exec"), values=_values("-x", "--exec", "-w", "--watch", "-e", "--ext")
+    ),
     "reflex": Prefix(separator="may", values=_values("-r", "-g", "-R", "-G", "-t")),
     # environments
     "poetry": Prefix(sub=("run",), values=_values("-C", "--directory", "-P", "--project")),
@@ -118,9 +186,15 @@ PREFIXES: dict[str, Prefix] = {
     "envconsul": Prefix(separator="may", values=_values("-config", "-prefix", "-secret")),
     # tracers
     "ddtrace-run": Prefix(),
-    "opentelemetry-instrument": Prefix(values=_values(
-        "--traces_exporter", "--metrics_exporter", "--logs_exporter", "--service_name",
-        "--exporter_otlp_endpoint")),
+    "opentelemetry-instrument": Prefix(
+        values=_values(
+            "--traces_exporter",
+            "--metrics_exporter",
+            "--logs_exporter",
+            "--service_name",
+            "--exporter_otlp_endpoint",
+        )
+    ),
     "newrelic-admin": Prefix(sub=("run-program",)),
     "scout-apm": Prefix(),
     "strace": Prefix(values=_values("-e", "-o", "-p", "-s", "-u")),

@@ -1,0 +1,208 @@
+"""What to make of a refusal by click: which word it was about, what was meant, what is left without it."""
+
+from __future__ import annotations
+
+from difflib import SequenceMatcher, get_close_matches
+from typing import Any
+
+import click
+
+from celery_triage.commandline.problem import Problem
+
+
+def given(context: click.Context, from_env: dict[str, str]) -> dict[str, Any]:
+    """The parameters that the line or the environment gives a value."""
+    given = {}
+    for param in context.command.params:
+        source = context.get_parameter_source(param.name)
+        if source is None or source.name not in ("COMMANDLINE", "ENVIRONMENT") or param.name == "help":
+            continue
+        value = context.params.get(param.name)
+        if value is None or value == ():
+            continue
+        given[param.name] = list(value) if isinstance(value, tuple) else value
+        if source.name == "ENVIRONMENT":
+            from_env[param.name] = getattr(param, "taken_from", "")
+    return given
+
+
+def left_over(context: click.Context) -> list[str]:
+    """The words that a command did not take itself. click 8.2 renamed the attribute of groups."""
+    protected = getattr(context, "_protected_args", None)
+    if protected is None:
+        protected = getattr(context, "protected_args", [])
+    return [*protected, *context.args]
+
+
+def places(left: list[str], words: list[tuple[int, str]]) -> list[tuple[int, str]]:
+    """Left-over words with their places: they keep their order, so they are matched from the end."""
+    placed: list[tuple[int, str]] = []
+    remaining = list(words)
+    for text in reversed(left):
+        while remaining and remaining[-1][1] != text:
+            remaining.pop()
+        placed.append(remaining.pop() if remaining else (-1, text))
+    return placed[::-1]
+
+
+def refused(command: click.Command, texts: list[str], kind: type[Exception]) -> int:
+    """The place of the word that click's parser refuses: the end of the shortest beginning that is
+    refused."""
+    for end in range(1, len(texts) + 1):
+        parser = command.make_parser(click.Context(command))
+        try:
+            parser.parse_args(list(texts[:end]))
+        except kind as error:
+            if end < len(texts) and "requires" in str(error):
+                continue  # its value may be the next word
+            return end - 1
+        except click.UsageError:
+            continue
+    return len(texts) - 1
+
+
+def named(command: click.Command, option: str) -> click.Option | None:
+    """The option of that name, ``--help`` left out."""
+    for param in command.params:
+        if (
+            isinstance(param, click.Option)
+            and option in (*param.opts, *param.secondary_opts)
+            and param.name != "help"
+        ):
+            return param
+    return None
+
+
+def one_dash(command: click.Command, token: str) -> bool:
+    """Whether a word with one dash is a long option that lacks the other (``-queues``)."""
+    if token.startswith("--") or len(token) < 4:
+        return False
+    return named(command, "-" + token.split("=", 1)[0]) is not None
+
+
+def meant(
+    command: click.Command, other: click.Command | None, token: str, option: str
+) -> tuple[str, tuple[str, ...], click.Option | None]:
+    """The kind of problem that an unknown option is, what was probably meant, and the first of these.
+
+    ``other`` is the command on the other side of the sub-command's name, where the option may belong.
+    """
+    if other is not None and not one_dash(command, token):
+        there = named(other, option)
+        if there is not None:
+            return "misplaced_option", (option,), there
+    here = candidates(command, token)
+    if (here and _alike(here[0], token) >= 0.75) or other is None or not token.startswith("--"):
+        return "unknown_option", here, named(command, here[0]) if here else None
+    away = candidates(other, token)
+    if away and _alike(away[0], token) > max((_alike(name, token) for name in here), default=0.6):
+        return "misplaced_option", away, named(other, away[0])
+    return "unknown_option", here, named(command, here[0]) if here else None
+
+
+def _alike(name: str, token: str) -> float:
+    return SequenceMatcher(None, _letters(name), _letters(token.split("=", 1)[0])).ratio()
+
+
+def _letters(text: str) -> str:
+    return text.lower().replace("-", "").replace("_", "")
+
+
+def candidates(command: click.Command, token: str) -> tuple[str, ...]:
+    """What was probably meant: the same letters first (``--log-level``, ``-queues``), then what begins so,
+    then what looks alike. For a single letter the same letter in the other case."""
+    longs = [
+        name
+        for param in command.params
+        if isinstance(param, click.Option) and param.name != "help"
+        for name in (*param.opts, *param.secondary_opts)
+        if name.startswith("--")
+    ]
+    written = token.split("=", 1)[0]
+    if len(written) == 2 and written[0] == "-" and written != "--":
+        return (written.swapcase(),) if named(command, written.swapcase()) else ()
+    same = [name for name in longs if _letters(name) == _letters(written)]
+    begins = [
+        name for name in longs if len(_letters(written)) > 2 and _letters(name).startswith(_letters(written))
+    ]
+    alike = get_close_matches(written if written.startswith("--") else "-" + written, longs)
+    return tuple(dict.fromkeys([*same, *begins, *alike]))
+
+
+def sentence(error: click.NoSuchOption, candidates: tuple[str, ...]) -> str:
+    """Click's sentence, its wording kept to what all its versions share, with our candidates."""
+    hint = (
+        f" (probably meant: {', '.join(candidates)})"
+        if candidates and candidates[0] != error.option_name
+        else ""
+    )
+    return f"No such option: {error.option_name}{hint}"
+
+
+def unknown_command(group: click.Group, name: str, index: int, *, before_app: bool) -> Problem:
+    """A sub-command that is not there, with those that look alike."""
+    alike = tuple(get_close_matches(name, sorted(group.commands), 3, 0.5))
+    return Problem("unknown_command", name, f"No such command {name!r}.", alike, index, "", before_app)
+
+
+def bad_usage(
+    command: click.Command,
+    error: click.BadOptionUsage,
+    words: list[tuple[int, str]],
+    problems: list[Problem],
+    before_app: bool,
+) -> list[tuple[int, str]]:
+    """Record an option without its value, or a flag with one; the words without that."""
+    place = refused(command, [word for _, word in words], click.BadOptionUsage)
+    index, token = words[place]
+    name, message = error.option_name, error.format_message()
+    if "requires" in message:
+        problems.append(Problem("missing_value", token, message, (), index, name, before_app))
+        return words[:place] + words[place + 1 :]
+    problems.append(Problem("bad_value", token, message, (name,), index, name, before_app))
+    return [*words[:place], (index, name), *words[place + 1 :]]
+
+
+def bad_value(error: click.BadParameter, words: list[tuple[int, str]], before_app: bool) -> Problem:
+    """A value that its option refuses, or an argument that is missing. ``token`` is the option as written,
+    or the variable that holds the value."""
+    param = error.param
+    names = [*param.opts, *param.secondary_opts] if isinstance(param, click.Option) else []
+    index: int | None
+    for place, word in reversed(words):
+        bare = word.split("=", 1)[0]
+        if bare in names or (
+            not word.startswith("--") and any(word.startswith(n) for n in names if len(n) == 2)
+        ):
+            index, kind, token, option = place, "bad_value", word, bare if bare in names else word[:2]
+            break
+    else:
+        index, option = None, names[-1] if names else ""
+        kind = "missing_value" if isinstance(error, click.MissingParameter) else "bad_value"
+        token = getattr(param, "taken_from", "") or (param.name if param is not None else "")
+    choices = tuple(getattr(getattr(param, "type", None), "choices", ()))
+    return Problem(kind, token, error.format_message(), tuple(map(str, choices)), index, option, before_app)
+
+
+def surplus(command: click.Command, words: list[tuple[int, str]]) -> list[tuple[int, str]]:
+    """The words that a command takes neither as options nor as arguments."""
+    parser = command.make_parser(click.Context(command))
+    try:
+        _, left, _ = parser.parse_args([word for _, word in words])
+    except click.UsageError:
+        return []
+    return places(left, words)
+
+
+def extra_configuration(word: tuple[int, str]) -> Problem | None:
+    """``worker`` and ``beat`` read surplus words as settings, ``key=value``; others end them with exit code
+    2.
+
+    Source: ``celery.loaders.base.BaseLoader.cmdline_config_parser``, 5.0 to 5.7.
+    """
+    index, text = word
+    if "=" in text and "_" in text.split("=", 1)[0].replace(".", "_"):
+        return None
+    return Problem(
+        "unexpected_argument", text, "Unable to parse extra configuration from command line.", (), index
+    )

@@ -1,0 +1,266 @@
+"""Command lines: parsed as the real Celery of each version parsed them, and found behind their wrappers."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from celery_triage.commandline import parse, tables, unwrap, versions
+from celery_triage.commandline.extract import RELEASES, dump
+
+DATA = Path(__file__).parent / "data" / "commandline"
+OUTCOMES = json.loads((DATA / "outcomes.json").read_text(encoding="utf-8"))
+LINES = [
+    line
+    for line in (DATA / "lines.txt").read_text(encoding="utf-8").splitlines()
+    if line[:1] not in ("#", "")
+]
+NO_APP = re.compile(r"-A (missing\.module|broken|proj:nothing)\b")
+
+#: Where the table cannot say what the process did, and why.
+KNOWN_DIFFERENCES = {
+    **{
+        (minor, "celery -A proj list"): "click 8.2 and later print the help of such a group with exit code 2"
+        for minor in ("5.3", "5.4", "5.5", "5.6", "5.7")
+    },
+    (
+        "5.0",
+        "celery -A proj worker -P foo",
+    ): "5.0 looks the pool up by name and dies with a traceback, exit code 1",
+    **{
+        (minor, "celery -A proj inspect nothing"): "5.4 looks the command up only after the parse"
+        for minor in ("5.4", "5.5", "5.6", "5.7")
+    },
+}
+
+
+def read(line: str, version: str):
+    words, env = shlex.split(line), {}
+    while "=" in words[0]:
+        name, _, value = words.pop(0).partition("=")
+        env[name] = value
+    return parse(words, version, env=env, flower=False)
+
+
+@pytest.mark.parametrize("minor", sorted(OUTCOMES))
+@pytest.mark.parametrize("line", [line for line in LINES if not NO_APP.search(line)])
+def test_ends_as_the_real_celery_ended(line: str, minor: str) -> None:
+    """Every recorded command line gets the exit code that the real Celery of that version gave."""
+    seen = OUTCOMES[minor]["lines"][line]
+    launch = read(line, minor)
+    if (minor, line) in KNOWN_DIFFERENCES:
+        assert launch.exit_code != seen["exit_code"], "no difference any more: take it out of the list"
+        return
+    assert launch.exit_code == seen["exit_code"], (launch.problems, seen)
+
+
+@pytest.mark.parametrize("minor", sorted(OUTCOMES))
+@pytest.mark.parametrize("line", [line for line in LINES if not NO_APP.search(line)])
+def test_the_first_problem_is_the_one_that_celery_named(line: str, minor: str) -> None:
+    """The option or command in the first line of the real error is the option of the first problem."""
+    error = OUTCOMES[minor]["lines"][line]["error"]
+    if not error or (minor, line) in KNOWN_DIFFERENCES:
+        assert (minor, line) in KNOWN_DIFFERENCES or not read(line, minor).error
+        return
+    problem = read(line, minor).problems[0]
+    if option := re.search(r"[Nn]o such option:? '?(-[-\w]+)", error):
+        assert problem.kind in ("unknown_option", "misplaced_option")
+        assert problem.option == option[1]
+    elif option := re.search(r"(?:Error: |Option ')(-[-\w]+)'? (?:option )?(requires|does not)", error):
+        assert (problem.kind, problem.option) == (
+            "missing_value" if option[2] == "requires" else "bad_value",
+            option[1],
+        )
+    elif "Invalid value for '-" in error:
+        assert problem.kind == "bad_value"
+        assert problem.option in error or problem.index is None, (
+            "given by the environment: no place on the line"
+        )
+    elif option := re.search(r"No such command '(\w+)'", error):
+        assert (problem.kind, problem.token) == ("unknown_command", option[1])
+    elif "extra" in error:
+        assert problem.kind == "unexpected_argument"
+    else:
+        assert "argument" in error or "nothing" in error
+        assert problem.kind in ("missing_value", "bad_value")
+
+
+@pytest.mark.parametrize("minor", sorted(OUTCOMES))
+@pytest.mark.parametrize("line", [line for line in LINES if NO_APP.search(line)])
+def test_what_stops_before_the_application_is_imported(line: str, minor: str) -> None:
+    """With a module that is not there, Celery names the option or command only where we say that it comes
+    first."""
+    error = OUTCOMES[minor]["lines"][line]["error"]
+    first = next(iter(read(line, minor).problems), None)
+    named_the_line = "No such" in error or "no such" in error
+    assert named_the_line == (first is not None and first.before_app), (error, first)
+
+
+@pytest.mark.parametrize("minor", sorted(OUTCOMES))
+def test_tables_hold_the_options_that_help_prints(minor: str) -> None:
+    """The option names in recorded ``--help`` output are exactly those of the table."""
+    for path in sorted((DATA / "help").glob(f"{minor}-*.txt")):
+        command = path.stem.partition("-")[2]
+        root = tables.table(minor)["root"]
+        node = root if command == "celery" else root["commands"][command]
+        declared = {
+            name
+            for param in node["params"]
+            if not param.get("hidden")
+            for name in (*param.get("opts", ()), *param.get("secondary_opts", ()))
+        }
+        printed: set[str] = set()
+        for text in path.read_text(encoding="utf-8").splitlines():
+            if found := re.match(r"  (-[^ ]+(?:,? ?/? ?-[^ ]+)*)", text):
+                printed |= set(re.findall(r"(?<![\w-])--?[A-Za-z][\w-]*", found[1]))
+        assert printed - {"--help"} == declared, path.name
+        if command == "celery":
+            listed = path.read_text(encoding="utf-8").partition("Commands:")[2]
+            assert set(re.findall(r"^  (\w+)", listed, re.M)) == set(root["commands"])
+
+
+def test_there_is_a_table_for_every_release_of_the_list() -> None:
+    """The data file holds what ``extract.py`` says that it extracts, in the form in which it writes it."""
+    for release in RELEASES:
+        assert tables.table(release.minor, release.package)[release.package] == release.version
+    text = (Path(tables.__file__).parent / "tables.json").read_text(encoding="utf-8")
+    assert dump(json.loads(text)) == text
+
+
+def test_all_problems_are_given_with_their_places() -> None:
+    """A line with three mistakes yields three problems, each with its word, place and candidates."""
+    argv = shlex.split("celery -A proj worker --queue mail --log-level=info -c four --queues x")
+    launch = parse(argv, "5.7.0")
+    assert [(p.kind, p.token, argv[p.index], p.candidates[:1]) for p in launch.problems] == [
+        ("unknown_option", "--queue", "--queue", ("--queues",)),
+        ("unknown_option", "--log-level=info", "--log-level=info", ("--loglevel",)),
+        ("bad_value", "-c", "-c", ()),
+    ]
+    assert launch.exit_code == 2
+    assert launch.options["queues"] == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("line", "kind", "candidate"),
+    [
+        ("celery worker -A proj", "misplaced_option", "-A"),
+        ("celery -A proj --queues=mail worker", "misplaced_option", "--queues"),
+        ("celery -A proj --queue=mail worker", "misplaced_option", "--queues"),
+        ("celery -A proj worker -queues mail", "unknown_option", "--queues"),
+        ("celery -A proj worker --concurency=4", "unknown_option", "--concurrency"),
+        ("celery -A proj worker --max_tasks_per_child=4", "unknown_option", "--max-tasks-per-child"),
+        ("celery -A proj worker -L info", "unknown_option", "-l"),
+        ("celery -A proj worker --brokr=x", "misplaced_option", "--broker"),
+        ("celery -A proj wroker", "unknown_command", "worker"),
+    ],
+)
+def test_the_first_candidate_is_what_was_meant(line: str, kind: str, candidate: str) -> None:
+    """Common slips get the option that their author meant, on the right side of the sub-command."""
+    problem = parse(shlex.split(line), "5.7").problems[0]
+    assert (problem.kind, problem.candidates[0]) == (kind, candidate)
+
+
+def test_a_misplaced_app_is_still_known() -> None:
+    """With ``celery worker -A proj`` the module to look for is known though Celery refuses the line."""
+    for line in ("celery worker -A proj", "celery worker --app=proj", "celery worker -Aproj -l info"):
+        assert parse(shlex.split(line), "5.6").app == "proj"
+
+
+def test_the_environment_gives_options() -> None:
+    """Celery's command line reads ``CELERY_APP`` and ``CELERY_WORKER_…``, and we say from where a value
+    came."""
+    launch = parse(["celery", "worker"], "5.7", env={"CELERY_APP": "proj", "CELERY_WORKER_QUEUES": "a,b"})
+    assert launch.app == "proj"
+    assert launch.options == {"queues": ["a", "b"]}
+    assert launch.from_env == {"app": "CELERY_APP", "queues": "CELERY_WORKER_QUEUES"}
+    assert parse(["celery", "worker"], "5.7", env={}).app is None
+
+
+def test_words_that_a_shell_expands_are_not_judged() -> None:
+    """``-c $N`` is refused as a bad number only where no shell replaces it."""
+    argv = ["celery", "-A", "proj", "worker", "-c", "$N"]
+    assert parse(argv, "5.7", expands=True).exit_code is None
+    assert parse(argv, "5.7").problems[0].kind == "bad_value"
+
+
+def test_a_missing_version_is_judged_by_the_newest_and_said() -> None:
+    """Without a version, or with one that has no table, the sentence names the version that was taken."""
+    assert parse(["celery", "worker"], None).version_judged == versions()[-1]
+    assert "not known" in parse(["celery", "worker"], None).how
+    assert (
+        parse(["celery", "worker"], "5.99.0").how == "judged as Celery 5.7: there is no table of Celery 5.99"
+    )
+    assert parse(["celery", "worker"], "5.4.0rc2").version_judged == "5.4"
+
+
+def test_flower_is_a_command_only_where_it_is_installed() -> None:
+    """``celery flower`` is unknown in an image without Flower, and takes everything behind it elsewhere."""
+    argv = ["celery", "-A", "proj", "flower", "--port=5555", "--anything"]
+    assert parse(argv, "5.7", flower=False).problems[0].kind == "unknown_command"
+    assert parse(argv, "5.7", flower="2.0.1").exit_code is None
+    assert parse(["celery", "flower", "-A", "proj"], "5.7").exit_code is None
+    assert parse(["flower", "--port=5555"], "5.7").subcommand == "flower"
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        [],
+        ["celery"],
+        [""],
+        ["celery", "--"],
+        ["celery", "-"],
+        ["celery", "worker", "--", "-A"],
+        ["celery", "="],
+        ["celery", "-A", "", "worker", "--=x", "---", "-=", "\x00"],
+        ["celery", "worker"] + ["--x"] * 60,
+        ["celery", "worker"] + ["-Q"] * 5000,
+    ],
+)
+def test_odd_words_never_raise(argv: list[str]) -> None:
+    """Any list of words is read without an exception, in bounded time."""
+    launch = parse(argv, "5.7")
+    assert launch.how
+    assert len(launch.problems) <= 60
+
+
+CELERY = ("celery", "-A", "a", "worker")
+UNWRAPPED = json.loads((DATA / "wrappers.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("case", UNWRAPPED, ids=lambda case: shlex.join(case["argv"])[:60])
+def test_wrappers_are_taken_off(case: dict) -> None:
+    """Each way in which people start Celery in a container gives the command behind it, or says why not."""
+    found = unwrap(case["argv"])
+    assert (list(found.argv) if found.argv is not None else None) == case["command"]
+    assert list(found.wrappers) == case["wrappers"]
+    assert bool(found.unreadable) == (case["command"] is None)
+    for name in ("assumed", "expands", "backgrounded"):
+        assert bool(getattr(found, name)) == case.get(name, False), name
+    for name in ("before", "others", "env"):
+        assert json.loads(json.dumps(getattr(found, name))) == case.get(name, []), name
+
+
+def test_a_script_alone_is_unreadable_and_named() -> None:
+    """A script's content is never guessed: the sentence names the script."""
+    assert "/start.sh" in (unwrap(["bash", "/start.sh"]).unreadable or "")
+    assert "supervisord" in (unwrap(["supervisord", "-n"]).unreadable or "")
+
+
+def test_a_text_is_read_as_a_shell_script() -> None:
+    """A plain string is a script, with line continuations and comments."""
+    found = unwrap("exec celery -A a worker \\\n  --loglevel=info # why\n")
+    assert found.argv == ("celery", "-A", "a", "worker", "--loglevel=info")
+
+
+@pytest.mark.parametrize(
+    "text", ["'", '"', "`", "$(", "${", "\\", "&&", "$(((", "a" * 100_000, "(" * 5000, "> "]
+)
+def test_odd_scripts_never_raise(text: str) -> None:
+    """A script that cannot be split is said to be unreadable."""
+    found = unwrap(["sh", "-c", text])
+    assert found.argv is not None or found.unreadable
