@@ -11,7 +11,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,14 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Plan:
-    """What a diagnosis tells to do: the kind for each cause (in their order), then edits, then commands."""
+    """What a diagnosis tells to do: edits, what a person does for the findings in ``manual``, commands.
+
+    ``kinds`` are the kinds of remedy, one for each cause in their order.
+    """
 
     kinds: tuple[str, ...] = ()
     edits: tuple[Mapping[str, Any], ...] = ()
+    manual: tuple[str, ...] = ()
     commands: tuple[str, ...] = ()
 
 
@@ -71,16 +75,17 @@ class Done:
 def plan(
     causes: Iterable[Mapping[str, Any]],
     choice: Mapping[str, str] | None = None,
-    manual: Mapping[str, Any] | None = None,
+    manual: Container[str] = (),
 ) -> Plan:
     """The steps that the remedies of these causes ask for, in their order.
 
-    By a finding's name, ``choice`` names the option to take and ``manual`` what a person does: a command, a
-    list of commands, or ``{"edits": […], "commands": […]}``. The same edit or command is done once.
-    Raises Refused for a cause without a remedy and for a decision that nobody has taken.
+    ``choice`` gives the option to take by a finding's name, ``manual`` holds the names of findings for which
+    the fault says what a person does. The same edit or command is done once. Raises Refused for a cause
+    without a remedy and for a decision that nobody has taken.
     """
     kinds: list[str] = []
     edits: list[Mapping[str, Any]] = []
+    by_hand: list[str] = []
     commands: list[str] = []
     for cause in causes:
         name = cause["name"]
@@ -95,13 +100,16 @@ def plan(
         elif kind == "choice":
             source = _chosen(name, remedy, choice or {})
         elif kind == "manual":
-            source = _by_hand(name, manual or {})
+            if name not in manual:
+                raise Refused(f"{name}: the remedy is manual and the fault does not say what the person does")
+            by_hand += [name] if name not in by_hand else []
+            source = {}
         else:
             raise Refused(f"{name}: remedy of unknown kind {kind!r}")
         kinds.append(str(kind))
         edits += [edit for edit in source.get("edits") or () if edit not in edits]
         commands += [command for command in source.get("commands") or () if command not in commands]
-    return Plan(tuple(kinds), tuple(edits), tuple(commands))
+    return Plan(tuple(kinds), tuple(edits), tuple(by_hand), tuple(commands))
 
 
 def _chosen(name: str, remedy: Mapping[str, Any], choice: Mapping[str, str]) -> Mapping[str, Any]:
@@ -112,17 +120,6 @@ def _chosen(name: str, remedy: Mapping[str, Any], choice: Mapping[str, str]) -> 
     if names.count(wanted) != 1:
         raise Refused(f"{name}: the fault takes {wanted!r}, the remedy offers {', '.join(map(str, names))}")
     return remedy["options"][names.index(wanted)]
-
-
-def _by_hand(name: str, manual: Mapping[str, Any]) -> Mapping[str, Any]:
-    if name not in manual:
-        raise Refused(f"{name}: the remedy is manual and the fault does not say what the person does")
-    does = manual[name]
-    if isinstance(does, str):
-        return {"commands": [does]}
-    if isinstance(does, list):
-        return {"commands": does}
-    return does
 
 
 @dataclass
@@ -204,11 +201,13 @@ def _edited(line: _Line) -> str:
     return text
 
 
-def run_command(command: str, folder: Path, seconds: float = 300.0) -> Ran:
+def run_command(
+    command: str, folder: Path, seconds: float = 300.0, env: Mapping[str, str] | None = None
+) -> Ran:
     """Runs one command verbatim with ``bash -c`` in ``folder``; killed with its children at the deadline."""
     began = time.monotonic()
     process = subprocess.Popen(
-        ["bash", "-c", command], cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        ["bash", "-c", command], cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, start_new_session=True,
     )
     exit_code: int | None
@@ -226,10 +225,22 @@ def run_command(command: str, folder: Path, seconds: float = 300.0) -> Ran:
     return Ran(command, exit_code, output.decode("utf-8", "backslashreplace"), time.monotonic() - began)
 
 
-def carry_out(steps: Plan, folder: Path, seconds: float = 300.0) -> Done:
-    """Applies the edits, then runs every command once, in order; a failing one does not stop the next."""
+def carry_out(
+    steps: Plan, folder: Path, cwd: Path, by_hand: Callable[[str], object] | None = None,
+    seconds: float = 300.0, env: Mapping[str, str] | None = None,
+) -> Done:
+    """Applies the edits to files in ``folder``, does by hand what is manual, then runs every command once.
+
+    Edits come first because they count the lines of the files as they were diagnosed. Commands run in ``cwd``
+    in their order; a failing one does not stop the next. ``by_hand`` is called with each finding's name.
+    """
     try:
         files = apply_edits(steps.edits, folder)
     except Refused as error:
         return Done(refused=str(error))
-    return Done(tuple(files), tuple(run_command(command, folder, seconds) for command in steps.commands))
+    for name in steps.manual:
+        if by_hand is None:
+            return Done(tuple(files), refused=f"{name}: nobody is there to do it by hand")
+        by_hand(name)
+    ran = tuple(run_command(command, cwd, seconds, env) for command in steps.commands)
+    return Done(tuple(files), ran)

@@ -34,11 +34,11 @@ QUICK, SCHEDULED = "shared.tasks.quick", "shared.tasks.heartbeat"
 
 @dataclass(frozen=True)
 class Original:
-    """What the project was meant to be: its services, what each serves over HTTP (port, path), queues."""
+    """What the project was meant to be: its services, their ports and paths over HTTP, who consumes a queue."""
 
     services: tuple[str, ...]
     ports: Mapping[str, tuple[tuple[int, str], ...]]
-    queues: tuple[str, ...]
+    queues: Mapping[str, tuple[str, ...]]
     scheduler: bool
 
     @classmethod
@@ -46,7 +46,7 @@ class Original:
         """Reads the project's original Compose file; the labels of what runs are never asked."""
         services: dict[str, Any] = yaml.safe_load(compose_file.read_text(encoding="utf-8"))["services"]
         ports: dict[str, tuple[tuple[int, str], ...]] = {}
-        queues: list[str] = []
+        queues: dict[str, tuple[str, ...]] = {}
         scheduler = False
         for name, service in services.items():
             path = "/metrics" if "PROMETHEUS_PORT" in (service.get("environment") or {}) else "/"
@@ -54,9 +54,10 @@ class Original:
                 ports[name] = tuple((int(port), path) for port in service["expose"])
             command = service.get("command") or []
             words = shlex.split(command) if isinstance(command, str) else [str(word) for word in command]
-            queues += [queue for queue in _queues(words) if queue not in queues]
+            for queue in _queues(words):
+                queues[queue] = (*queues.get(queue, ()), name)
             scheduler = scheduler or "beat" in words
-        return cls(tuple(services), ports, tuple(queues), scheduler)
+        return cls(tuple(services), ports, queues, scheduler)
 
 
 def _queues(words: list[str]) -> list[str]:
@@ -139,10 +140,11 @@ for id, queue, a, b in given["tasks"]:
 
 @dataclass(frozen=True)
 class Sent:
-    """One task on its way, and the two numbers of which it must bring back the sum."""
+    """One task on its way, and the two numbers whose sum one of the queue's own consumers must bring back."""
 
     id: str
     queue: str
+    consumers: tuple[str, ...]
     a: int
     b: int
 
@@ -150,8 +152,8 @@ class Sent:
 def _work(place: Place, original: Original, deadline: float) -> list[Judgement]:
     """A task on each queue comes back through PostgreSQL; then so does beat's own task, sent after ours."""
     tasks = [
-        Sent(str(uuid.uuid4()), queue, random.randrange(1000), random.randrange(1000))
-        for queue in original.queues
+        Sent(str(uuid.uuid4()), queue, consumers, random.randrange(1000), random.randrange(1000))
+        for queue, consumers in original.queues.items()
     ]
     try:
         _send(place, tasks)
@@ -191,15 +193,22 @@ def _rows(place: Place, statement: str) -> list[list[str]]:
 
 def _came_back(place: Place, task: Sent) -> Answer:
     rows = _rows(
-        place, f"SELECT status, encode(result, 'hex') FROM celery_taskmeta WHERE task_id = '{task.id}'"
+        place, f"SELECT status, worker, encode(result, 'hex') FROM celery_taskmeta WHERE task_id = '{task.id}'"
     )
     if not rows:
         return False, "sent, but celery_taskmeta has no row of it"
-    status, stored = rows[0]
+    status, worker, stored = rows[0]
     if status != "SUCCESS":
         return False, f"its row in celery_taskmeta says {status}"
     value = _value(bytes.fromhex(stored))
-    return value == task.a + task.b, f"celery_taskmeta holds {value!r} for {task.a} + {task.b}"
+    if value != task.a + task.b:
+        return False, f"celery_taskmeta holds {value!r} for {task.a} + {task.b}"
+    # A worker's name ends with its host name, which Docker makes of the container's id.
+    own = [life.id[:12] for service in task.consumers for life in lives(place.project).get(service, ())]
+    told = f"{worker} stored {value!r} in celery_taskmeta"
+    if worker.partition("@")[2] not in own:
+        return False, f"{told}, which is none of {', '.join(task.consumers)}"
+    return True, told
 
 
 class _PlainUnpickler(pickle.Unpickler):
@@ -208,9 +217,9 @@ class _PlainUnpickler(pickle.Unpickler):
 
 
 def _value(stored: bytes) -> Any:
-    """The value in Celery's result column: a pickle (``PickleType``), of plain values only."""
+    """The value in Celery's result column: JSON text in 5.7, a pickle of the value in older versions."""
     try:
-        return _PlainUnpickler(io.BytesIO(stored)).load()
+        return _PlainUnpickler(io.BytesIO(stored)).load() if stored[:1] == b"\x80" else json.loads(stored)
     except (pickle.UnpicklingError, EOFError, ValueError, IndexError) as error:
         return f"unreadable: {error}"
 

@@ -38,7 +38,8 @@ def docker(*words: str, seconds: float = 20.0, given: str | None = None) -> str:
     except subprocess.TimeoutExpired:
         raise Unanswered(f"docker {words[0]} did not end within {seconds:.0f} s") from None
     if done.returncode:
-        raise Unanswered(f"docker {words[0]}: {(done.stderr or done.stdout).strip()[-400:]}")
+        last = (done.stderr or done.stdout).strip().splitlines()[-2:]
+        raise Unanswered(f"docker {words[0]}: {' '.join(last)[-400:]}")
     return done.stdout
 
 

@@ -1,0 +1,253 @@
+"""Breaks the lab's stack in every known way, asks the tool what is wrong, cures it so, judges the cure.
+
+    python -m tests.lab.runner [FAULT…] [--faults-dir DIR] [--json FILE] [--no-op | --stop-service] [--keep]
+
+For each fault: the stack comes up broken; ``celery-triage check -p PROJECT --json`` runs as a process of its
+own; its causes are held against the fault's; its remedies are carried out to the letter (``cure``); an oracle
+that knows nothing of the tool judges what came of it (``oracle``). Prints one line for each fault, below it
+what is not as it should be. Exit code 0 only if every fault was told right and cured, 1 if not, 2 if the lab
+could not work, 64 for wrong use.
+
+``--no-op`` and ``--stop-service`` test the lab itself: nothing is done, or the broken services are stopped,
+in place of the remedy. Both must end as "not cured".
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+if __package__ in (None, ""):  # run by its path
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.lab import cure, images, lab, oracle
+from tests.lab.fault import FOLDER, BadFault, Fault, fault_names, load_fault
+from tests.lab.results import Result, as_json, compare
+
+#: Not the prefix of `make lab-up`: a stack that somebody looks at is not taken away.
+PREFIX = "ctfaults_"
+CHECK_SECONDS = 120.0  # a default run of the tool promises to end within 60
+MODES = ("remedy", "no-op", "stop-service")
+LAB_ERRORS = (BadFault, lab.NotReached, lab.StepFailed, images.BuildFailed)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How faults are run: ``tool`` is the command line of the tool, ``patience`` the oracle's, in seconds."""
+
+    prefix: str = PREFIX
+    mode: str = "remedy"
+    patience: float = 120.0
+    tool: tuple[str, ...] = ()
+
+
+def tool_command() -> tuple[str, ...]:
+    """The tool as it is installed beside this Python, else on the path."""
+    beside = Path(sys.executable).with_name("celery-triage")
+    return (str(beside) if beside.exists() else shutil.which("celery-triage") or "celery-triage",)
+
+
+def run_fault(name: str | Path, folder: Path | str = FOLDER, options: Options | None = None) -> Result:
+    """Runs one fault from a fresh stack to the oracle's judgement; leaves it up. Raises lab.Foreign."""
+    options = options or Options()
+    began = time.monotonic()
+    result = Result(Path(name).stem)
+    try:
+        fault = load_fault(name, folder)
+        result.title = fault.title
+        _run(fault, options, result)
+    except LAB_ERRORS as error:
+        result.error = f"{type(error).__name__}: {error}"
+    except NotDiagnosed as error:
+        result.error = str(error)
+    result.seconds = time.monotonic() - began
+    return result
+
+
+def _run(fault: Fault, options: Options, result: Result) -> None:
+    lap = _Laps(result)
+    place = lab.up(fault, options.prefix)
+    lap("up")
+    diagnosis, exit_code = diagnose(place, options.tool or tool_command())
+    lap("check")
+    result.diagnosis = diagnosis
+    result.comparison = compare(diagnosis, expectation(fault), exit_code)
+    _treat(fault, place, options.mode, diagnosis, result)
+    lap("cure")
+    result.judgements = oracle.judge(
+        where(place), oracle.Original.read(lab.COMPOSE / "backend" / "docker-compose.yml"),
+        fault.quiet_seconds, options.patience,
+    )
+    lap("oracle")
+
+
+class _Laps:
+    """Notes in the result how long each part took, and tells it to whoever waits."""
+
+    def __init__(self, result: Result) -> None:
+        self.result, self.last = result, time.monotonic()
+
+    def __call__(self, part: str) -> None:
+        now = time.monotonic()
+        self.result.timings[part] = round(now - self.last, 1)
+        self.last = now
+        _say(f"{self.result.fault}: {part} took {self.result.timings[part]:.0f} s")
+
+
+class NotDiagnosed(Exception):
+    """The tool gave no diagnosis: the message says what it gave instead."""
+
+
+def diagnose(place: lab.Lab, tool: tuple[str, ...]) -> tuple[dict[str, Any], int]:
+    """What ``check --json`` says of the lab's backend, and its exit code. Raises NotDiagnosed."""
+    command = [*tool, "check", "-p", place.backend_project, "--json"]
+    try:
+        done = subprocess.run(
+            command, cwd=place.backend_dir, env=place.env, stdin=subprocess.DEVNULL, capture_output=True,
+            timeout=CHECK_SECONDS, check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise NotDiagnosed(f"`{shlex.join(command)}` did not end within {CHECK_SECONDS:.0f} s") from None
+    except OSError as error:
+        raise NotDiagnosed(f"`{shlex.join(command)}` cannot be run: {error}") from None
+    try:
+        diagnosis = json.loads(done.stdout)
+        if not isinstance(diagnosis, dict) or not {"verdict", "causes", "findings"} <= diagnosis.keys():
+            raise ValueError("it lacks verdict, causes or findings")
+    except ValueError as error:
+        said = done.stderr.decode("utf-8", "backslashreplace").strip()[-1500:]
+        raise NotDiagnosed(
+            f"`{shlex.join(command)}` gave exit code {done.returncode} and no diagnosis ({error}): {said}"
+        ) from None
+    return diagnosis, done.returncode
+
+
+def expectation(fault: Fault) -> dict[str, Any]:
+    """What a fault expects, in the form that results.compare takes."""
+    causes = [{**dataclasses.asdict(cause), "services": sorted(cause.services)} for cause in fault.expected]
+    return {"causes": causes, "verdict": fault.verdict, "not": list(fault.unexpected)}
+
+
+def where(place: lab.Lab) -> oracle.Place:
+    """The lab as the oracle needs it: results belong into the database of the original environment."""
+    return oracle.Place(
+        project=place.backend_project, network=place.networks["database-net"],
+        image=images.app_image(images.requirements()), postgres=place.containers["postgres"],
+        database=lab.DATABASE, broker_url="redis://redis:6379/0", name=f"{place.prefix}ai_oracle",
+    )
+
+
+def _treat(fault: Fault, place: lab.Lab, mode: str, diagnosis: Mapping[str, Any], result: Result) -> None:
+    """Carries out the remedies of all causes, or what stands in their place when the lab tests itself."""
+    findings = {finding["id"]: finding for finding in diagnosis["findings"]}
+    causes = [findings[id] for id in diagnosis["causes"] if id in findings]
+    if mode != "remedy":
+        result.kinds = (mode,)
+        if mode == "stop-service":
+            broken = {service for cause in fault.expected for service in cause.services}
+            for service in sorted(broken & place.containers.keys()):
+                lab.compose(place, "backend", "stop", "--timeout", "1", service)
+        return
+    try:
+        steps = cure.plan(causes, fault.choice, fault.manual)
+    except cure.Refused as error:
+        result.remedy = str(error)
+        result.kinds = tuple(str((cause.get("remedy") or {}).get("kind", "none")) for cause in causes)
+        return
+    result.kinds = steps.kinds
+    done = cure.carry_out(
+        steps, place.folder, place.backend_dir,
+        by_hand=lambda name: lab.apply_manual(place, fault, name), env=place.env,
+    )
+    result.remedy = done.why
+    result.ran = [dataclasses.asdict(ran) for ran in done.ran]
+
+
+def clean_up(prefix: str) -> None:
+    """Removes all that this prefix has on the engine. Raises lab.Foreign for what is not the lab's own."""
+    place = lab.Lab.at(prefix)
+    name = f"{prefix}ai_oracle"
+    subprocess.run(["docker", "rm", "--force", name], capture_output=True, check=False, timeout=60)
+    lab.down(place)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> Any:
+        self.print_usage(sys.stderr)
+        self.exit(64, f"{self.prog}: {message}\n")
+
+
+def _arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = _Parser(prog="faults", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("faults", nargs="*", metavar="FAULT", help="name or path (default: all)")
+    parser.add_argument("--faults-dir", default=str(FOLDER), help="any folder with fault files")
+    parser.add_argument("--prefix", default=PREFIX, help="of all names on the engine (default %(default)s)")
+    parser.add_argument("--json", metavar="FILE", help="write all results there, too")
+    mode = parser.add_mutually_exclusive_group()
+    for name, told in (("no-op", "do nothing"), ("stop-service", "stop the broken services")):
+        mode.add_argument(f"--{name}", dest="mode", action="store_const", const=name,
+                          help=f"{told} in place of the remedy: must end as not cured")
+    parser.add_argument("--patience", type=float, default=120.0, metavar="SECONDS",
+                        help="how long the oracle waits for a stack to work (default %(default).0f)")
+    parser.add_argument("--tool", metavar="COMMAND", help="the tool's command line (default: as installed)")
+    parser.add_argument("--keep", action="store_true", help="leave the last stack up")
+    given = parser.parse_args(argv)
+    given.faults = given.faults or fault_names(given.faults_dir)
+    if not given.faults:
+        parser.error(f"{given.faults_dir} holds no fault file (*.yml)")
+    return given
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command line. A stack that was begun is removed whatever happens, unless it shall be kept."""
+    given = _arguments(argv)
+    tool = tuple(shlex.split(given.tool or ""))
+    options = Options(given.prefix, given.mode or "remedy", given.patience, tool)
+    results: list[Result] = []
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        for name in given.faults:
+            results.append(run_fault(name, given.faults_dir, options))
+            print(results[-1].line, flush=True)
+            for detail in results[-1].details:
+                print(f"       {detail}", flush=True)
+            if given.json:
+                Path(given.json).write_text(json.dumps(as_json(results), indent=2, ensure_ascii=False) + "\n")
+    except lab.Foreign as error:
+        _say(str(error))
+        return 2
+    except KeyboardInterrupt:
+        _say("interrupted")
+        return 130
+    finally:
+        if not given.keep:
+            try:
+                clean_up(given.prefix)
+            except (lab.Foreign, lab.StepFailed, OSError, subprocess.SubprocessError) as error:
+                _say(f"not all could be removed: {error}")
+    good = sum(result.ok for result in results)
+    print(f"{good} of {len(results)} faults told right and cured", flush=True)
+    return 0 if good == len(results) else 1
+
+
+def _terminated(number: int, frame: object) -> None:
+    raise SystemExit(128 + number)
+
+
+def _say(text: str) -> None:
+    print(f"faults: {text}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
