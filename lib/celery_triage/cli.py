@@ -1,0 +1,306 @@
+"""The command line: ``run``, ``check``, ``collect`` and ``rules``. Data goes to stdout, progress and
+errors to stderr.
+
+Everything but click is imported when a command needs it: ``--help`` answers in a tenth of a second. Exit
+codes: ``run`` and ``check`` as monitoring plugins (0 ok, 1 warning, 2 critical, 3 unknown); 64 wrong use,
+69 nothing could be written, 130 and 143 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from .model import Diagnosis, Evidence
+
+OK, UNKNOWN, WRONG_USE, NOT_WRITTEN, INTERRUPTED, TERMINATED = 0, 3, 64, 69, 130, 143
+SINCE = r"\d+[smhd]"
+
+
+class Ended(Exception):
+    """The command cannot go on: an exit code and the one sentence that says why."""
+
+    def __init__(self, code: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.code = code
+
+
+def say(line: str) -> None:
+    """A line of progress, on stderr."""
+    click.echo(line, err=True)
+
+
+def looking(command):
+    """The options of every command that looks at a stack or at a bundle."""
+    for option in reversed(
+        (
+            click.option(
+                "-p",
+                "--project",
+                metavar="NAME",
+                help="Compose project; may be left out where only one here runs Celery.",
+            ),
+            click.option(
+                "--bundle",
+                metavar="DIR",
+                type=click.Path(path_type=Path),
+                help="Read this recorded evidence instead of a live stack.",
+            ),
+            *_LIVE,
+        )
+    ):
+        command = option(command)
+    return command
+
+
+_LIVE = (
+    click.option(
+        "--container",
+        "containers",
+        metavar="NAME",
+        multiple=True,
+        help="A container of the stack, for stacks without Compose labels. Repeatable.",
+    ),
+    click.option(
+        "--network",
+        "networks",
+        metavar="NAME",
+        multiple=True,
+        help="All containers on this Docker network. Repeatable.",
+    ),
+    click.option(
+        "--broker-url-env", metavar="VAR", multiple=True, help="Variable that holds the broker's URL."
+    ),
+    click.option(
+        "--db-url-env", metavar="VAR", multiple=True, help="Variable that holds the database's URL."
+    ),
+    click.option("--no-broadcast", is_flag=True, help="Send no Celery ping; nothing at all is then written."),
+    click.option("--no-login", is_flag=True, help="Send no password anywhere."),
+    click.option(
+        "--reach-external", is_flag=True, help="Also ask servers that are no containers of this engine."
+    ),
+    click.option("--since", metavar="AGE", default="", help="How far back logs and events go: 30m, 2h, 1d."),
+)
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Start with `celery-triage check`. Nothing is changed on the stack.",
+)
+@click.version_option(package_name="celery-triage")
+def cli() -> None:
+    """Why do Celery workers, beat or Flower on Docker restart, hang or stay silent? Names the root cause
+    with its proof and the fix."""
+
+
+@cli.command()
+@looking
+@click.option(
+    "--only", metavar="30,40", default="", help="Execute only these runbooks; the diagnosis stays whole."
+)
+@click.option(
+    "--reports",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Where reports go; default is reports/ of this repository.",
+)
+def run(only: str, reports: Path | None, **asked: Any) -> int:
+    """Diagnose, execute the runbooks, and write a dated report. Prints the path of its first page."""
+    from . import report, runbooks
+    from .report import archive
+
+    numbers = [part.strip() for part in only.split(",") if part.strip()]
+    try:
+        runbooks.chosen(numbers)
+    except runbooks.NoRunbooks as error:
+        raise Ended(WRONG_USE, str(error)) from None
+    evidence, redactor = obtain(**asked)
+    out = reports or runbooks.folder().parent / "reports"
+    try:
+        made = report.run(evidence, out, numbers, say, redactor=redactor)
+    except archive.Leak as error:
+        raise Ended(NOT_WRITTEN, str(error)) from None
+    except OSError as error:
+        raise Ended(NOT_WRITTEN, f"the report could not be written: {error}") from None
+    from .show.triage import causes_of, verdict_of
+
+    say(verdict_of(made.diagnosis).text)
+    if made.diagnosis.causes:
+        say(causes_of(made.diagnosis).text)
+    for line in made.stopped:
+        say(f"a page is incomplete: {line}")
+    click.echo(str(made.path / "index.html"))
+    return exit_code(made.diagnosis)
+
+
+@cli.command()
+@looking
+@click.option("--json", "as_json", is_flag=True, help="The diagnosis as JSON (schema 1).")
+def check(as_json: bool, **asked: Any) -> int:
+    """The same diagnosis in the terminal."""
+    evidence, _ = obtain(**asked)
+    from .causes import diagnose
+
+    diagnosis = diagnose(evidence)
+    if as_json:
+        from .model import dumps
+        from .summary import summary
+
+        click.echo(dumps(summary(diagnosis, evidence)))
+    else:
+        print_page(diagnosis, evidence)
+    return exit_code(diagnosis)
+
+
+@cli.command()
+@click.option(
+    "-p",
+    "--project",
+    metavar="NAME",
+    help="Compose project; may be left out where only one here runs Celery.",
+)
+@click.option(
+    "-o",
+    "--output",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The folder to write; it must not exist yet.",
+)
+@click.option(
+    "--sections",
+    metavar="NAMES",
+    default="",
+    hidden=True,
+    help="Only these sections, separated by blanks (what a runbook reads).",
+)
+def collect(output: Path, sections: str, **asked: Any) -> int:
+    """Collect the evidence into a folder, secrets masked. Diagnose it anywhere with --bundle."""
+    from . import bundle
+
+    if output.exists():
+        raise Ended(WRONG_USE, f"{output} exists already; evidence is written to a new folder")
+    evidence, redactor = obtain(bundle=None, sections=tuple(sections.split()), **asked)
+    try:
+        bundle.save(evidence, output)
+    except OSError as error:
+        raise Ended(NOT_WRITTEN, f"the evidence could not be written: {error}") from None
+    click.echo(str(output))
+    return OK
+
+
+for _option in reversed(_LIVE):
+    collect = _option(collect)
+
+
+@cli.command()
+@click.argument("code", required=False)
+@click.option("--json", "as_json", is_flag=True, help="The catalogue as JSON.")
+def rules(code: str | None, as_json: bool) -> int:
+    """The catalogue of rules, or the page of one CODE."""
+    from .checks import RULES
+
+    if code and code.upper() not in RULES:
+        raise Ended(WRONG_USE, f"there is no rule {code}; `celery-triage rules` lists them")
+    chosen = [RULES[code.upper()]] if code else [RULES[name] for name in sorted(RULES)]
+    if as_json:
+        import json
+
+        click.echo(json.dumps([_rule(rule) for rule in chosen], ensure_ascii=False, indent=2))
+    elif code:
+        import inspect
+
+        rule = chosen[0]
+        click.echo(f"{rule.code} {rule.name} ({rule.severity})\n\n{inspect.cleandoc(rule.doc)}")
+    else:
+        import inspect
+
+        for rule in chosen:
+            first = inspect.cleandoc(rule.doc).split("\n\n")[0].replace("\n", " ")
+            click.echo(f"{rule.code}  {rule.severity:<8}  {rule.name:<24}  {first}")
+    return OK
+
+
+def _rule(rule: Any) -> dict[str, Any]:
+    import inspect
+
+    return {
+        "code": rule.code,
+        "name": rule.name,
+        "severity": rule.severity,
+        "needs": list(rule.needs),
+        "page": inspect.cleandoc(rule.doc),
+    }
+
+
+def obtain(bundle: Path | None, **asked: Any) -> tuple[Evidence, Any]:
+    """The evidence that was asked for, and the redactor that knows the live stack's secrets (None for a
+    bundle)."""
+    raise NotImplementedError
+
+
+def print_page(diagnosis: Diagnosis, evidence: Evidence) -> None:
+    """The diagnosis on stdout, coloured where stdout is a terminal that wants it."""
+    import shutil
+
+    from .show.terminal import page
+
+    wide = max(60, min(110, shutil.get_terminal_size((100, 24)).columns))
+    plain = bool(os.environ.get("NO_COLOR"))
+    for line, colour in page(diagnosis, evidence, wide=wide):
+        bold = colour == "bold"
+        styled = line if plain or not colour else click.style(line, fg=None if bold else colour, bold=bold)
+        click.echo(styled)
+
+
+def exit_code(diagnosis: Diagnosis) -> int:
+    """The verdict as an exit code."""
+    from .model import EXIT_CODES
+
+    return EXIT_CODES[diagnosis.verdict]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The entry point: every way out has its exit code and at most one sentence on stderr."""
+    sys.exit(status(arguments))
+
+
+def status(arguments: list[str] | None = None) -> int:
+    """Run the command line and return the exit code."""
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        return cli.main(arguments, prog_name="celery-triage", standalone_mode=False) or OK
+    except Ended as ended:
+        say(f"celery-triage: {ended}")
+        return ended.code
+    except click.UsageError as error:
+        context = error.ctx
+        say(
+            f"celery-triage: {error.format_message()}"
+            + (f" (see `{context.command_path} --help`)" if context else "")
+        )
+        return WRONG_USE
+    except click.ClickException as error:
+        say(f"celery-triage: {error.format_message()}")
+        return WRONG_USE
+    except (click.Abort, KeyboardInterrupt):
+        say("celery-triage: interrupted; nothing was left behind")
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader went away; Python would complain at its end
+        return OK
+
+
+def _terminated(*_: object) -> None:
+    raise Ended(TERMINATED, "told to stop; nothing was left behind")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""What the setup cell of a runbook calls: find the evidence, or collect just what this runbook reads.
+
+``look_at("")`` means the live stack of this machine, a path means that bundle, and the environment
+variable ``CELERY_TRIAGE_EVIDENCE`` serves where nothing can set the parameter (a test of all notebooks).
+There is no silent fall-back: where no engine answers, one sentence says so and names the recorded
+incident.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+
+from .model import Diagnosis, Evidence
+
+VARIABLE = "CELERY_TRIAGE_EVIDENCE"
+RECORDED = "reports/sample/evidence"
+
+
+class CannotLook(Exception):
+    """There is nothing to look at; the message is the sentence for the reader. Shown without a traceback."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [str(self)]
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one runbook looks at: the evidence, and what follows from it, worked out when first asked for.
+
+    ``reads`` are the sections (exact names or ``prefix/*``) that the runbook shows; none means all.
+    """
+
+    evidence: Evidence
+    reads: tuple[str, ...] = ()
+    given: Diagnosis | None = field(default=None, repr=False)
+
+    @cached_property
+    def diagnosis(self) -> Diagnosis:
+        """The diagnosis of this evidence, by the same rules as everywhere."""
+        if self.given is not None:
+            return self.given
+        from .causes import diagnose
+
+        return diagnose(self.evidence)
+
+    @cached_property
+    def stack(self):
+        """The services, their commands, URLs and who reaches whom."""
+        from .stack import Stack
+
+        return Stack.of(self.evidence)
+
+    def _repr_html_(self) -> str:
+        from .show.triage import looked
+
+        return looked(self, datetime.now(UTC))._repr_html_()
+
+    def __repr__(self) -> str:
+        from .show.triage import looked
+
+        return repr(looked(self, datetime.now(UTC)))
+
+
+def look_at(evidence: str = "", *, project: str = "", reads: str = "", since: str = "") -> Look:
+    """The evidence that a runbook shows.
+
+    ``evidence``: empty for the live stack, else the path of a bundle; ``project``: the Compose project,
+    may be empty where only one runs Celery; ``reads``: names of sections, separated by blanks, all a live
+    look collects; ``since``: how far back logs and events go, as ``30m`` or ``2h`` (live only). Raises
+    CannotLook with one sentence.
+    """
+    sections = tuple(reads.split())
+    path = evidence or os.environ.get(VARIABLE, "")
+    if path:
+        return Look(recorded(path), sections)
+    return Look(live(project=project, only=sections, since=since), sections)
+
+
+def recorded(path: str) -> Evidence:
+    """The evidence of a bundle; CannotLook where there is none."""
+    from . import bundle
+
+    try:
+        return bundle.load(Path(path))
+    except (OSError, ValueError) as error:
+        raise CannotLook(f"No evidence can be read at {path!r}: {error}") from None
+
+
+def live(*, project: str = "", only: Iterable[str] = (), since: str = "") -> Evidence:
+    """The live stack of this machine's Docker Engine; CannotLook with the sentence why where that fails."""
+    raise CannotLook(
+        f"No Docker Engine answers here. To see the recorded incident, set evidence = {hint()!r}."
+    )
+
+
+def hint() -> str:
+    """Where the recorded incident lies, as seen from the folder of the runbooks."""
+    root = Path(__file__).resolve().parents[2]
+    return os.path.relpath(root / RECORDED, Path.cwd())

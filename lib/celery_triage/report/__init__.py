@@ -1,0 +1,121 @@
+"""A report: the diagnosis, the runbooks as executed, the evidence and the fix, as one dated folder.
+
+The verdict is worked out here from the evidence; no notebook is asked for it. What a notebook shows is
+its page, and one that dies costs that page only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ..model import Diagnosis, Evidence, dumps
+from ..notebook import Look
+from ..runbooks import NoRunbooks, chosen
+from . import archive, execute, front, pages, rulebook
+
+EVIDENCE_FROM_NOTEBOOKS = "../evidence"  # relative: an archived notebook runs again wherever its folder lies
+
+
+@dataclass(frozen=True)
+class Report:
+    """A published report: its folder, the diagnosis, and the runbooks that stopped with the sentence why."""
+
+    path: Path
+    diagnosis: Diagnosis
+    stopped: tuple[str, ...] = ()
+
+
+def run(
+    evidence: Evidence,
+    out: Path,
+    only: Sequence[str] = (),
+    progress: Callable[[str], None] = lambda line: None,
+    *,
+    secrets: Iterable[str] = (),
+    folder: Path | None = None,
+    made: datetime | None = None,
+) -> Report:
+    """Diagnose, execute the runbooks, and publish a dated report in the folder ``out``.
+
+    ``only`` limits the runbooks, never the diagnosis; ``secrets`` are the values that must be in no file;
+    ``progress`` gets a line for each step. Raises OSError where nothing can be written, ``archive.Leak``
+    where a known secret would have been published, ``NoRunbooks`` for runbooks that are not there.
+    """
+    from .. import bundle
+    from ..remedies import patch as patch_of
+    from ..summary import summary as summary_of
+
+    books = chosen(only, folder)
+    look = Look(evidence)
+    diagnosis = look.diagnosis
+    name = archive.folder_name(evidence, made or datetime.now(UTC))
+    out = Path(out)
+    with archive.staged(out, name) as making:
+        bundle.save(evidence, making / "evidence")
+        (making / "notebooks").mkdir()
+        progress(f"executing {len(books)} runbooks")
+        executed = execute.execute_all(
+            [book.path for book in books],
+            making / "notebooks",
+            {"evidence": EVIDENCE_FROM_NOTEBOOKS},
+            progress,
+        )
+        summary = summary_of(diagnosis, evidence)
+        fix = patch_of(diagnosis, evidence)
+        (making / "summary.json").write_text(dumps(summary) + "\n", "utf-8")
+        (making / "calls.txt").write_text("".join(line + "\n" for line in evidence.calls), "utf-8")
+        if fix:
+            (making / "fix.patch").write_text(fix, "utf-8")
+        _write_pages(making, look, executed, bool(fix))
+        _refuse_leaks(making, secrets)
+        final = archive.publish(making, out, name)
+    archive.refresh(out, final, summary, evidence.origin == "live")
+    return Report(final, diagnosis, tuple(f"{e.runbook}: {e.why}" for e in executed if e.why))
+
+
+def _write_pages(making: Path, look: Look, executed: Sequence[execute.Executed], patch: bool) -> None:
+    made = [pages.read(one) for one in executed]
+    navigation = [pages.Page("index.html", "Report"), *made, pages.Page("rules.html", "rules")]
+    report = front.about(look)
+    for page in made:
+        (making / page.file).write_text(
+            pages.render(
+                "runbook.html",
+                here=page.file,
+                pages=navigation,
+                report=report,
+                title=page.title,
+                why=page.why,
+                cells=page.cells,
+            ),
+            "utf-8",
+        )
+    (making / "rules.html").write_text(rulebook.page(look.diagnosis, navigation, report), "utf-8")
+    (making / "index.html").write_text(
+        front.first_page(look, navigation, made, patch=patch, redaction=redaction_note(look.evidence)),
+        "utf-8",
+    )
+
+
+def redaction_note(evidence: Evidence) -> str:
+    """What was done about secrets, in a sentence."""
+    return (
+        "Secrets were masked before anything was kept; equal secrets have equal tokens. "
+        "Before publishing, known secret values were searched for in every file of this report."
+    )
+
+
+def _refuse_leaks(folder: Path, secrets: Iterable[str]) -> None:
+    from ..redact import find_leaks
+
+    found = find_leaks(folder, secrets)
+    if found:
+        raise archive.Leak(
+            f"a known secret stands in {', '.join(sorted(map(str, found)))}; nothing was published"
+        )
+
+
+__all__ = ["NoRunbooks", "Report", "run"]

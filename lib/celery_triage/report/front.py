@@ -1,0 +1,120 @@
+"""The first page of a report: everything an engineer needs at 3 am, from the diagnosis and the evidence
+alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..model import Finding
+from ..notebook import Look
+from ..show import findings as cards
+from ..show import restarts, triage, units
+from ..show.output import Shown, stacked, table
+from .pages import Page, render
+
+FILES = (
+    ("summary.json", "summary.json"),
+    ("evidence", "evidence/"),
+    ("notebooks", "notebooks/"),
+    ("calls.txt", "calls.txt"),
+)
+
+
+def about(look: Look) -> dict[str, str]:
+    """The few words about the report that stand on every page."""
+    evidence = look.evidence
+    engine = evidence.data("engine") or {}
+    live = evidence.origin == "live"
+    return {
+        "target": evidence.target,
+        "taken": units.moment(evidence.taken_at),
+        "tool": str(evidence.tool.get("celery-triage", "")),
+        "source": f"{'Live evidence' if live else 'Recorded evidence, not a live stack'}, "
+        f"taken {units.moment(evidence.taken_at)}.",
+        "engine": f"Docker Engine {engine['version']}." if engine.get("version") else "",
+    }
+
+
+def first_page(
+    look: Look, pages: Sequence[Page], runbooks: Sequence[Page], *, patch: bool, redaction: str
+) -> str:
+    """``index.html``. ``pages`` are those of the navigation, ``runbooks`` those that were executed."""
+    diagnosis, evidence = look.diagnosis, look.evidence
+    causes = diagnosis.cause_findings
+    shown = {f.id for f in causes} | {f.id for f in diagnosis.findings if f.explained_by}
+    others = [f for f in diagnosis.findings if f.id not in shown and f.state != "history"]
+    healed = [f for f in diagnosis.findings if f.state == "history"]
+    calls = "\n".join(evidence.calls)
+    return render(
+        "index.html",
+        here="index.html",
+        pages=pages,
+        report=about(look),
+        diagnosis=diagnosis,
+        verdict=triage.verdict_of(diagnosis).html,
+        causes=triage.causes_of(diagnosis, anchors=True).html,
+        causes_heading="Causes, in the order in which to cure them" if len(causes) > 1 else "Cause",
+        list_causes=len(causes) > 2,
+        cards=[_part(look, finding, n) for n, finding in enumerate(causes, 1)],
+        stopped_pages=[f"{page.label}: {page.why}." for page in runbooks if page.why],
+        services=restarts.services(look).html,
+        picture=restarts.starts(look).html,
+        lives=restarts.plot(look).html,
+        others=cards.cards(others).html if others else "",
+        healed=triage.healed(look).html if healed else "",
+        unknown=triage.unknown(look).html,
+        runbooks=[_entry(page) for page in runbooks],
+        redaction=redaction,
+        versions=versions(look).html,
+        files=FILES + ((("fix.patch", "fix.patch"),) if patch else ()),
+        calls=calls or "No call was recorded.",
+        calls_line=f"{units.count(len(evidence.calls), 'call')} made",
+    )
+
+
+def _part(look: Look, finding: Finding, number: int) -> dict[str, Any]:
+    following = look.diagnosis.consequences(finding.id)
+    return {
+        "card": cards.card(
+            finding, number=number, anchor=finding.id, rule_link=f"rules.html#{finding.code}"
+        ).html,
+        "consequences": stacked(*map(cards.card, following)).html if following else "",
+        "consequences_line": f"{units.count(len(following), 'consequence')} of this: "
+        + units.listed((f.title for f in following), 2),
+    }
+
+
+def _entry(page: Page) -> dict[str, str]:
+    note = f"incomplete: {page.why}" if page.why else f"executed in {units.duration(page.seconds)}"
+    return {"file": page.file, "title": page.title or page.label, "note": f"{page.label}, {note}"}
+
+
+def versions(look: Look) -> Shown:
+    """The versions of the tool, of the engine, and of the packages found in the images."""
+    evidence = look.evidence
+    engine = evidence.data("engine") or {}
+    rows: list[tuple[str, str]] = [(name, str(version)) for name, version in sorted(evidence.tool.items())]
+    if engine:
+        rows.append(
+            (
+                "Docker Engine",
+                f"{engine.get('version')}, API {engine.get('api_version')}, "
+                f"{engine.get('os')} {engine.get('kernel')}, {engine.get('cpus')} CPUs, "
+                f"{units.size(engine.get('memory'))}",
+            )
+        )
+    for kind in ("postgres", "redis"):
+        rows += [
+            (f"{kind} {server['key']}", server["version"])
+            for server in (evidence.data(kind) or {}).get("servers", ())
+            if server.get("version")
+        ]
+    seen: dict[tuple[str, str], list[str]] = {}
+    for label, section in evidence.under("files").items():
+        packages = (section.data or {}).get("packages", {}) if section.readable else {}
+        for name in ("celery", "kombu", "sqlalchemy"):
+            if (packages.get(name) or {}).get("version"):
+                seen.setdefault((name, packages[name]["version"]), []).append(label)
+    rows += [(name, f"{version} in {units.listed(labels, 4)}") for (name, version), labels in seen.items()]
+    return table(("Version of", ""), rows)

@@ -1,0 +1,171 @@
+"""Findings as cards and as text, and what could not be checked."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from ..model import Diagnosis, Edit, Evidence, Finding
+from . import units
+from .output import MARKS, Cell, Shown, render, sentence, stacked, table
+
+if TYPE_CHECKING:
+    from ..notebook import Look
+
+
+def card(
+    finding: Finding, *, number: int = 0, level: int = 3, anchor: str = "", rule_link: str = ""
+) -> Shown:
+    """One finding with its proof, remedy and verification. ``level`` is the heading level on the page."""
+    html = render(
+        "finding.html", finding=finding, number=number, level=level, anchor=anchor, rule_link=rule_link
+    )
+    return Shown(html, finding_text(finding, number=number))
+
+
+def cards(findings: Iterable[Finding], *, empty: str = "Nothing found.") -> Shown:
+    """Findings below each other, in the order given."""
+    shown = [card(finding) for finding in findings]
+    return stacked(*shown) if shown else sentence(empty, "ok")
+
+
+def finding_text(finding: Finding, *, number: int = 0, wide: int = 110) -> str:
+    """A finding as plain text: the same words as the card."""
+    head = f"{number}. " if number else ""
+    lines = [
+        *_wrap(head + finding.title, wide),
+        f"   {MARKS[finding.state]} {finding.state} · {finding.severity} · {finding.certainty} · "
+        f"{finding.code} {finding.name}",
+    ]
+    if finding.services:
+        lines += _wrap("on " + units.listed(services_with_state(finding)), wide, "   ")
+    lines += _wrap(finding.detail, wide, "   ") if finding.detail else []
+    if finding.proof:
+        lines += ["   proof"]
+        for proof in finding.proof:
+            lines += [f"     {source(proof)}"]
+            lines += [f"       {part}" for part in proof.text.split("\n")]
+    if finding.remedy is not None:
+        remedy = finding.remedy
+        lines += _wrap(f"remedy ({remedy.kind}): {remedy.summary}", wide, "   ")
+        lines += edits_text(remedy.edits) + [f"     $ {command}" for command in remedy.commands]
+        lines += _wrap(remedy.question, wide, "     ") if remedy.question else []
+        for option in remedy.options:
+            lines += _wrap(f"{option.name}: {option.summary}", wide, "     ")
+            lines += edits_text(option.edits) + [f"     $ {command}" for command in option.commands]
+        lines += _wrap(f"risk: {remedy.risk}", wide, "     ") if remedy.risk else []
+    if finding.verify:
+        lines += ["   verify"]
+        for step in finding.verify:
+            lines += _wrap("- " + step, wide, "     ")
+    return "\n".join(lines)
+
+
+def edits_text(edits: Sequence[Edit]) -> list[str]:
+    """Edits as the lines of a small diff."""
+    lines = []
+    for edit in edits:
+        lines += [
+            f"     {edit.file}" + (f", line {edit.line}" if edit.line else ""),
+            f"     - {edit.old}",
+            f"     + {edit.new}",
+        ]
+    return lines
+
+
+def source(proof) -> str:
+    """Where a quotation stands: section, line, time."""
+    parts = [proof.section]
+    parts += [f"line {proof.line}"] if proof.line else []
+    parts += [units.moment(proof.time)] if proof.time else []
+    return ", ".join(parts)
+
+
+def services_with_state(finding: Finding) -> list[str]:
+    """The services of a finding, each with its state where that differs from the finding's own."""
+    return [
+        name
+        if finding.service_states.get(name, finding.state) == finding.state
+        else f"{name} ({finding.service_states[name]})"
+        for name in finding.services
+    ]
+
+
+def of_subject(diagnosis: Diagnosis, prefixes: Sequence[str], service: str = "") -> list[Finding]:
+    """The findings whose code begins with one of the prefixes (all of them for none), causes first, in
+    their order."""
+    order = {id: n for n, id in enumerate(diagnosis.causes)}
+    chosen = [
+        finding
+        for finding in diagnosis.findings
+        if (not prefixes or finding.code.startswith(tuple(prefixes)))
+        and (not service or service in finding.services)
+    ]
+    return sorted(chosen, key=lambda f: (order.get(f.id, len(order)), f.state == "history"))
+
+
+def found(look: Look, *prefixes: str, service: str = "") -> Shown:
+    """All that the checks of these codes found, or that they found nothing, with what they could not
+    judge."""
+    diagnosis = look.diagnosis
+    chosen = of_subject(diagnosis, prefixes, service)
+    outcomes = [o for o in diagnosis.outcomes if not prefixes or o.code.startswith(tuple(prefixes))]
+    quiet = [f"{o.code} {o.name}" for o in outcomes if o.outcome == "quiet"]
+    parts = [card(finding) for finding in chosen]
+    if not chosen:
+        on = f" on {service}" if service else ""
+        parts.append(sentence(f"Nothing found{on}.", "ok" if quiet else ""))
+    if quiet:
+        parts.append(sentence("Checked and quiet: " + units.listed(quiet) + "."))
+    parts += [
+        sentence(f"{o.code} {o.name} could not judge: {o.why}.".replace("..", "."), "unknown")
+        for o in outcomes
+        if o.outcome == "unknown"
+    ]
+    parts += [
+        sentence(f"{o.code} {o.name} broke; this is a fault of the tool: {o.why}", "warning")
+        for o in outcomes
+        if o.outcome == "broken"
+    ]
+    return stacked(*parts)
+
+
+def unknown(diagnosis: Diagnosis, evidence: Evidence) -> Shown:
+    """What was not checked and why: each section that could not be had, with the checks that stay open
+    for it."""
+    rows = []
+    for name, section in sorted(evidence.sections.items()):
+        if section.status == "ok":
+            continue
+        open_checks = [o.code for o in diagnosis.outcomes if o.outcome == "unknown" and name in o.missing]
+        rows.append(
+            (
+                Cell(name, code=True),
+                section.status.replace("_", " "),
+                section.why,
+                units.listed(open_checks) if open_checks else None,
+            )
+        )
+    named = {name for name in evidence.sections}
+    for outcome in diagnosis.outcomes:
+        if outcome.outcome == "unknown" and not named.intersection(outcome.missing):
+            rows.append((None, "unknown", outcome.why, outcome.code))
+        if outcome.outcome == "broken":
+            rows.append((None, "broken", outcome.why, outcome.code))
+    return table(
+        ("Section", "Status", "Why", "Checks left open"),
+        rows,
+        empty="Everything that the checks need could be read.",
+    )
+
+
+def _wrap(text: str, wide: int, indent: str = "") -> list[str]:
+    return textwrap.wrap(
+        text,
+        wide,
+        initial_indent=indent,
+        subsequent_indent=indent + "  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    ) or [indent.rstrip()]

@@ -1,0 +1,162 @@
+"""What the logs say: errors over time, the last words of each life, and the lines that were read."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from . import timeline, units
+from .drawing import Drawing
+from .output import Cell, Shown, sentence, table
+
+if TYPE_CHECKING:
+    from ..notebook import Look
+
+BINS = 75
+#: What the picture counts: a level word of Python's logging, PostgreSQL or Redis, a traceback, an
+#: exception's line.
+ERROR = re.compile(
+    r"\b(?:ERROR|CRITICAL|FATAL|PANIC)\b|^Traceback \(most recent call last\)|^Error: |^[\w.]+Error\b"
+)
+
+
+def _sections(look: Look, service: str) -> dict[str, Any]:
+    return {
+        label: section
+        for label, section in look.evidence.under("logs").items()
+        if not service or label == service
+    }
+
+
+def held(look: Look, service: str = "") -> Shown:
+    """How much of each log was read: lines, span, and what was cut or could not be had."""
+    rows = []
+    for label, section in _sections(look, service).items():
+        if not section.readable:
+            rows.append(
+                (
+                    Cell(label, code=True),
+                    None,
+                    None,
+                    Cell(f"{section.status.replace('_', ' ')}: {section.why}", tone="unknown"),
+                    None,
+                )
+            )
+            continue
+        lines = section.data.get("lines") or []
+        cut = section.data.get("cut")
+        errors = sum(1 for line in lines if ERROR.search(line[2]))
+        rows.append(
+            (
+                Cell(label, code=True),
+                len(lines),
+                errors or None,
+                f"{units.moment(lines[0][0])} to {units.clock(lines[-1][0])}" if lines else "empty",
+                f"{cut.get('why', '')} ({units.size(cut.get('bytes'))} left out)" if cut else None,
+            )
+        )
+    return table(("Log of", "Lines", "With errors", "From, to", "Cut"), rows, empty="No log was read.")
+
+
+def plot(look: Look, service: str = "") -> Shown:
+    """Error lines over time, one strip for each service; the height of a bar is its number of lines."""
+    moments: dict[str, list[float]] = {}
+    everything: list[float] = []
+    for label, section in _sections(look, service).items():
+        moments[label] = []
+        for time, _, text in (section.data or {}).get("lines", ()) if section.readable else ():
+            at = timeline.seconds(time)
+            if at is not None:
+                everything.append(at)
+                if ERROR.search(text):
+                    moments[label].append(at)
+    found = [at for ats in moments.values() for at in ats]
+    if not found:
+        return sentence("No log line with an error was read." if everything else "No log line was read.")
+    end = timeline.seconds(look.evidence.taken_at) or max(everything)
+    start = max(min(found), end - 7 * 86400)
+    return _strips(moments, start - (end - start) * 0.02, end)
+
+
+def _strips(moments: dict[str, list[float]], start: float, end: float) -> Shown:
+    axis = timeline.Axis(start, end)
+    high = 34
+    drawing = Drawing(
+        timeline.LABEL_W + timeline.PLOT_W + timeline.END_W, timeline.HEAD_H + high * len(moments) + 10
+    )
+    axis.draw(drawing, timeline.HEAD_H + high * len(moments))
+    counts = {label: _binned(ats, axis) for label, ats in moments.items()}
+    most = max(max(bins) for bins in counts.values()) or 1
+    wide = timeline.PLOT_W / BINS
+    bars, said = [], []
+    for n, (label, bins) in enumerate(counts.items()):
+        top = timeline.HEAD_H + n * high
+        drawing.line([0, drawing.wide], [top, top])
+        drawing.text(8, top + high / 2, label if len(label) <= 24 else label[:23] + "…", points=12)
+        for at, number in enumerate(bins):
+            if number:
+                tall = max(3.0, (high - 8) * number / most)
+                bars.append((axis.left + at * wide, top + high - 3 - tall, max(wide - 1, 1), tall))
+        ats = sorted(moments[label])
+        words = f"{units.count(len(ats), 'line')}, first {_clock(ats[0])}" if ats else "none"
+        drawing.text(
+            timeline.LABEL_W + timeline.PLOT_W + 10, top + high / 2, words, "critical" if ats else "soft", 11
+        )
+        said.append(f"{label}: {words}.")
+    drawing.bars(bars, "critical")
+    return drawing.finish(
+        "Error lines over time. " + " ".join(said),
+        f"Lines with an error over time; the tallest bar is {units.count(most, 'line')}. Times in UTC.",
+    )
+
+
+def _clock(at: float) -> str:
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S")
+
+
+def _binned(ats: list[float], axis: timeline.Axis) -> list[int]:
+    bins = [0] * BINS
+    for at in ats:
+        if axis.start <= at <= axis.end:
+            bins[min(BINS - 1, int((at - axis.start) / (axis.end - axis.start) * BINS))] += 1
+    return bins
+
+
+def last_words(look: Look, service: str = "", lines: int = 4) -> Shown:
+    """The last lines of the newest ended life of each service, or of its log where no life is known."""
+    rows = []
+    for label, section in _sections(look, service).items():
+        if not section.readable or not section.data.get("lines"):
+            continue
+        said = section.data["lines"]
+        ended = [life for life in look.lives_of(label) if life.end]
+        chosen = said[-lines:]
+        ends = None
+        if ended:
+            until = timeline.seconds(ended[-1].end)
+            inside = [line for line in said if (timeline.seconds(line[0]) or 0) <= (until or 0) + 0.5]
+            chosen = inside[-lines:] or chosen
+            ends = units.ending(ended[-1].exit_code, bool(ended[-1].oom))
+        rows.append(
+            (
+                Cell(label, code=True),
+                units.clock(chosen[-1][0]),
+                Cell("\n".join(line[2] for line in chosen), code=True),
+                ends,
+            )
+        )
+    return table(("Service", "At", "Last words", "Then"), rows, empty="No log line was read.")
+
+
+def tail(look: Look, service: str = "", lines: int = 20) -> Shown:
+    """The newest lines as they were read, with time and stream."""
+    rows = []
+    for label, section in _sections(look, service).items():
+        if section.readable:
+            rows += [
+                (Cell(label, code=True), units.clock(time), stream, Cell(text, code=True))
+                for time, stream, text in section.data.get("lines", ())[-lines:]
+            ]
+    return table(("Service", "Time", "Stream", "Line"), rows, empty="No log line was read.")

@@ -1,0 +1,165 @@
+"""What a notebook cell shows: HTML for the browser, the same as text for everything else, both the same
+every time.
+
+Every HTML text goes through Jinja2 with auto-escaping, so what a log says stays text. An object shows no
+memory address and no time of its own making, because archived notebooks are compared cell by cell when
+they are run again.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from . import units
+
+#: Marks beside each word of state, so that colour never speaks alone.
+MARKS = {
+    "active": "●",
+    "latent": "◐",
+    "history": "○",
+    "critical": "✕",
+    "warning": "▲",
+    "notice": "·",
+    "ok": "✓",
+    "unknown": "?",
+}
+CERTAINTY_WORDS = {
+    "confirmed": "judged from the thing itself, and its effect seen in the current life",
+    "inferred": "judged from the thing itself, its effect not seen",
+    "reported": "only a log of the current life says so",
+}
+STATE_WORDS = {
+    "active": "stops something now",
+    "latent": "true, but something earlier stops the service first",
+    "history": "healed since",
+}
+
+
+@functools.cache
+def environment() -> Environment:
+    """The templates of this package, escaping by default, an unknown name being an error."""
+    made = Environment(
+        loader=PackageLoader("celery_triage", "show"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters.update(
+        duration=units.duration,
+        size=units.size,
+        moment=units.moment,
+        clock=units.clock,
+        listed=units.listed,
+    )
+    made.globals.update(
+        MARKS=MARKS,
+        CERTAINTY_WORDS=CERTAINTY_WORDS,
+        STATE_WORDS=STATE_WORDS,
+        count=units.count,
+    )
+    return made
+
+
+@functools.cache
+def style() -> str:
+    """The style sheet of everything that is shown; a page carries it once, a notebook output brings it
+    along."""
+    text = resources.files(__package__).joinpath("style.css").read_text("utf-8")
+    return " ".join(line.strip() for line in text.splitlines() if line.strip())
+
+
+def render(template: str, **values: Any) -> Markup:
+    """A template of this package with these values, as safe HTML."""
+    return Markup(environment().get_template(template).render(**values).strip())
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Something to look at: ``html`` (safe, without style) and ``text`` say the same."""
+
+    html: Markup
+    text: str
+
+    def _repr_html_(self) -> str:
+        return f'<style>{style()}</style><div class="ct">{self.html}</div>'
+
+    def __repr__(self) -> str:
+        return self.text
+
+    def __html__(self) -> str:
+        return self.html
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A table cell with more than a text: a tone (critical, warning, ok, quiet), code or number, its own
+    HTML."""
+
+    text: str
+    tone: str = ""
+    code: bool = False
+    number: bool = False
+    html: Markup | None = None
+
+
+def cell(value: Any) -> Cell:
+    """Any value as a cell; None is a dash."""
+    if isinstance(value, Cell):
+        return value
+    if isinstance(value, Shown):
+        return Cell(value.text, html=value.html)
+    if value is None or value == "":
+        return Cell("–", tone="quiet")
+    return Cell(str(value), number=isinstance(value, (int, float)) and not isinstance(value, bool))
+
+
+def table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    *,
+    empty: str = "Nothing to list.",
+    caption: str = "",
+    note: str = "",
+) -> Shown:
+    """A table with its full text. Without rows it is the sentence ``empty``: a person never sees an empty
+    grid."""
+    body = [[cell(value) for value in row] for row in rows]
+    if not body:
+        return sentence(empty)
+    html = render("table.html", columns=columns, rows=body, caption=caption, note=note)
+    widths = [max(len(columns[i]), *(_width(row[i].text) for row in body)) for i in range(len(columns))]
+    lines = [caption] if caption else []
+    lines += ["  ".join(name.ljust(widths[i]) for i, name in enumerate(columns)).rstrip()]
+    lines += ["  ".join("─" * width for width in widths)]
+    for row in body:
+        parts = [item.text.split("\n") for item in row]
+        for n in range(max(map(len, parts))):
+            line = "  ".join(
+                (part[n] if n < len(part) else "").ljust(widths[i]) for i, part in enumerate(parts)
+            )
+            lines.append(line.rstrip())
+    lines += ["", note] if note else []
+    return Shown(html, "\n".join(lines))
+
+
+def _width(text: str) -> int:
+    return max(len(line) for line in text.split("\n"))
+
+
+def sentence(text: str, tone: str = "") -> Shown:
+    """One plain sentence; ``tone`` is critical, warning, ok, unknown or nothing."""
+    mark = MARKS.get(tone, "")
+    return Shown(render("sentence.html", text=text, tone=tone, mark=mark), f"{mark} {text}".strip())
+
+
+def stacked(*parts: Shown) -> Shown:
+    """Several things below each other."""
+    return Shown(Markup("\n").join(part.html for part in parts), "\n\n".join(part.text for part in parts))
