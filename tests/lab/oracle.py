@@ -34,7 +34,7 @@ QUICK, SCHEDULED = "shared.tasks.quick", "shared.tasks.heartbeat"
 
 @dataclass(frozen=True)
 class Original:
-    """What the project was meant to be: its services, their ports and paths over HTTP, who consumes a queue."""
+    """What the project was meant to be: services, their ports and paths over HTTP, consumers by queue."""
 
     services: tuple[str, ...]
     ports: Mapping[str, tuple[tuple[int, str], ...]]
@@ -192,9 +192,8 @@ def _rows(place: Place, statement: str) -> list[list[str]]:
 
 
 def _came_back(place: Place, task: Sent) -> Answer:
-    rows = _rows(
-        place, f"SELECT status, worker, encode(result, 'hex') FROM celery_taskmeta WHERE task_id = '{task.id}'"
-    )
+    columns = "status, worker, encode(result, 'hex')"
+    rows = _rows(place, f"SELECT {columns} FROM celery_taskmeta WHERE task_id = '{task.id}'")
     if not rows:
         return False, "sent, but celery_taskmeta has no row of it"
     status, worker, stored = rows[0]

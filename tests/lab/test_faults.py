@@ -1,0 +1,73 @@
+"""Every fault of the lab on a real Docker Engine, from the broken stack to the judged cure."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from tests.lab import fault, runner
+
+pytestmark = pytest.mark.docker
+
+REQUIRED = os.environ.get("CELERY_TRIAGE_REQUIRE_DOCKER") == "1"
+PREFIX = "cttest_"  # neither the prefix of `make lab-up` nor that of `make faults`
+
+
+def _missing() -> str:
+    """Why the lab cannot run on this machine; empty where it can."""
+    for words, told in (
+        (["docker", "version", "--format", "{{.Server.Version}}"], "no Docker Engine answers"),
+        (["docker", "compose", "version"], "`docker compose` is missing"),
+    ):
+        try:
+            asked = subprocess.run(words, capture_output=True, text=True, timeout=20, check=False)
+        except FileNotFoundError:
+            return f"{told}: there is no command `docker`"
+        except subprocess.TimeoutExpired:
+            return f"{told} within 20 s"
+        if asked.returncode:
+            return f"{told}: {(asked.stderr or asked.stdout).strip().splitlines()[-1]}"
+    return ""
+
+
+@pytest.fixture(scope="module")
+def engine():
+    """A Docker Engine, cleared of the lab's stack afterwards; without one a test is skipped or fails."""
+    why = _missing()
+    if why:
+        (pytest.fail if REQUIRED else pytest.skip)(why)
+    yield
+    runner.clean_up(PREFIX)
+
+
+def _told(result):
+    return "\n".join([result.line, *result.details])
+
+
+@pytest.mark.parametrize("name", fault.fault_names())
+def test_fault(engine, name):
+    """The causes are named, nothing else is alleged, and the remedy that was given cures the stack."""
+    result = runner.run_fault(name, options=runner.Options(PREFIX))
+    assert result.comparison.ok, _told(result)
+    assert result.cured, _told(result)
+
+
+@pytest.fixture(scope="module")
+def curable():
+    """Some fault that has causes: the first in the folder."""
+    return next(name for name in fault.fault_names() if fault.load_fault(name).expected)
+
+
+@pytest.mark.parametrize("mode", ["no-op", "stop-service"])
+def test_the_lab_is_not_fooled(engine, curable, mode):
+    """Doing nothing, or stopping what is broken, is judged as not cured, and the line says so."""
+    result = runner.run_fault(curable, options=runner.Options(PREFIX, mode=mode, patience=20.0))
+    assert not result.error, _told(result)
+    assert result.judgements
+    assert not result.cured
+    assert f"remedy {mode}; not cured" in result.line
