@@ -17,7 +17,7 @@ FOLDER = Path(__file__).resolve().parent / "faults"
 EDITABLE = ("backend", "infra", "env", "infra_env")
 STEP_KINDS = ("sql", "task", "run", "wait", "compose")
 _KEYS = {
-    "title", "edits", "infra", "image", "steps", "wait_for", "expect", "choice", "manual", "quiet_seconds",
+    "title", "like", "edits", "infra", "image", "steps", "wait_for", "expect", "choice", "manual", "quiet_seconds",
     "stopped_ok",
 }  # fmt: skip
 _EXPECT_KEYS = {"causes", "verdict", "not"}
@@ -43,10 +43,10 @@ class ExpectedCause:
 class Fault:
     """One way in which the stack is broken, what must be said of it, and what cures it.
 
-    ``backend`` and ``infra`` are Compose overrides (empty where the fault needs none); ``image`` maps a service
-    to its changes of the requirement set, ``None`` standing for all services; ``steps_before`` run when the
-    infrastructure answers and the backend is not there, ``steps_after`` when the backend was started;
-    ``wait_for`` is what must then hold. Times are in seconds.
+    ``backend`` and ``infra`` are Compose overrides (empty where the fault needs none); ``image`` maps a
+    service to its changes of the requirement set, ``None`` standing for all services; ``steps_before`` run
+    when the infrastructure answers and the backend is not there, ``steps_after`` when the backend was
+    started; ``wait_for`` is what must then hold. Times are in seconds.
     """
 
     name: str
@@ -79,15 +79,13 @@ def load_fault(fault: str | Path, folder: Path | str = FOLDER) -> Fault:
     if path.suffix != ".yml":
         path = Path(folder) / f"{fault}.yml"
     if not path.is_file():
-        raise BadFault(f"there is no fault {fault} in {path.parent} (there: {', '.join(fault_names(path.parent))})")
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        there = ", ".join(fault_names(path.parent)) or "none"
+        raise BadFault(f"there is no fault {fault} in {path.parent} (there: {there})")
 
     def bad(text: str) -> BadFault:
         return BadFault(f"{path.name}: {text}")
 
-    if not isinstance(content, dict) or not isinstance(content.get("x-fault"), dict):
-        raise bad("a fault is a Compose file with an x-fault block")
-    spec = dict(content.pop("x-fault"))
+    content, spec = _read(path, bad)
     _known(spec, _KEYS, bad, "x-fault")
     if not spec.get("title"):
         raise bad("x-fault.title is missing")
@@ -128,6 +126,22 @@ def load_fault(fault: str | Path, folder: Path | str = FOLDER) -> Fault:
     )
 
 
+def _read(path: Path, bad) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The file's Compose override and its x-fault block, laid over those of the fault that it is ``like``."""
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not isinstance(content, dict) or not isinstance(content.get("x-fault"), dict):
+        raise bad("a fault is a Compose file with an x-fault block")
+    spec = content.pop("x-fault")
+    like = spec.pop("like", None)
+    if like is None:
+        return content, spec
+    other = path.with_name(f"{like}.yml")
+    if not other.is_file() or other == path:
+        raise bad(f"there is no other fault {like} that it could be like")
+    content_there, spec_there = _read(other, bad)
+    return content_there | content, spec_there | spec
+
+
 def _known(given: Mapping[str, Any], known: set[str], bad, where: str) -> None:
     if not isinstance(given, Mapping):
         raise bad(f"{where} is not a mapping")
@@ -154,7 +168,7 @@ def _steps(given: Any, bad) -> tuple[Mapping[str, Any], ...]:
 
 
 def _image(given: Mapping[str, Any] | None) -> dict[str | None, dict[str, str | None]]:
-    """`{package: version}` for all services, or `{service: {package: version}}`; ``all`` may stand for None."""
+    """`{package: version}` for all services, or `{service: {package: version}}` (``all`` for the rest)."""
     given = given or {}
     if given and all(isinstance(value, Mapping) for value in given.values()):
         return {None if service == "all" else service: dict(changes) for service, changes in given.items()}

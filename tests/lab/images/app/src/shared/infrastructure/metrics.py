@@ -1,9 +1,9 @@
 """Prometheus metrics of a worker.
 
 Tasks run in forked pool processes, the endpoint in the worker's main process: the counters therefore live in
-files (prometheus_client's multiprocess mode), and the endpoint adds them up at each request. The client chooses
-that mode when it is first imported, which the Flower plug-in does before this module: PROMETHEUS_MULTIPROC_DIR
-has to come with the container's environment.
+files (prometheus_client's multiprocess mode), and the endpoint adds them up at each request. The client
+chooses that mode when it is first imported, which the Flower plug-in does before this module: so
+PROMETHEUS_MULTIPROC_DIR has to come with the container's environment.
 """
 
 import os
