@@ -46,7 +46,7 @@ def parse_wire(text: str, purpose: str, scheme: str, body: str, problems: list[P
     if family in ("redis", "amqp") and not host and not socket:
         problems.append(Problem("empty_host", f"It names no host: Celery then connects to "
                                               f"localhost:{default}, which is the container itself."))
-    if "@" in body and not user and not password and family in ("redis", "amqp"):
+    if re.search("://:?@", body) and family in ("redis", "amqp"):
         problems.append(empty_credentials())
     if transport == "rediss" and purpose == "result" and "ssl_cert_reqs" not in query:
         problems.append(Problem("tls", "A rediss:// result backend needs ?ssl_cert_reqs=… in its URL, unless "
@@ -100,6 +100,8 @@ def _parts(rest: str, problems: list[Problem]):
     authority = re.match(r"[^/?#]*", rest)[0]
     late = re.search(r"@(?:\[[^\]]*\]|[\w.${}-]+)(?::[\w${}]*)?(?:[/?;]|$)", rest[len(authority):])
     cut = "@" not in authority and late is not None and ":" in authority
+    if cut and re.match(r"[\w.-]+:\d+(?:/\d*)?\?[^@]*=", rest):
+        cut = False  # host:port/0?name=a@b: a query
     bracket = "@" in authority and re.search(r"[\[\]]", authority.rpartition("@")[0])
     if cut or bracket:
         userinfo, _, place = (rest if cut else authority).rpartition("@")
