@@ -215,28 +215,22 @@ def rules(code: str | None, as_json: bool) -> int:
 
         click.echo(json.dumps([_rule(rule) for rule in chosen], ensure_ascii=False, indent=2))
     elif code:
-        import inspect
-
         rule = chosen[0]
-        click.echo(f"{rule.code} {rule.name} ({rule.severity})\n\n{inspect.cleandoc(rule.doc)}")
+        click.echo(f"{rule.code} {rule.name} ({rule.severity})\n\n{rule.page}")
     else:
-        import inspect
-
         for rule in chosen:
-            first = inspect.cleandoc(rule.doc).split("\n\n")[0].replace("\n", " ")
+            first = rule.page.split("\n\n")[0].replace("\n", " ")
             click.echo(f"{rule.code}  {rule.severity:<8}  {rule.name:<24}  {first}")
     return OK
 
 
 def _rule(rule: Any) -> dict[str, Any]:
-    import inspect
-
     return {
         "code": rule.code,
         "name": rule.name,
         "severity": rule.severity,
         "needs": list(rule.needs),
-        "page": inspect.cleandoc(rule.doc),
+        "page": rule.page,
     }
 
 

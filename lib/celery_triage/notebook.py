@@ -9,16 +9,24 @@ incident.
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .model import Diagnosis, Evidence
 
+if TYPE_CHECKING:
+    from .lives import Life
+
 VARIABLE = "CELERY_TRIAGE_EVIDENCE"
 RECORDED = "reports/sample/evidence"
+COLLECT_S = 75  # collecting bounds itself to less
 
 
 class CannotLook(Exception):
@@ -54,6 +62,21 @@ class Look:
         from .stack import Stack
 
         return Stack.of(self.evidence)
+
+    @cached_property
+    def _lives(self) -> dict[str, list[Life]]:
+        from .lives import lives
+
+        events = (self.evidence.data("events") or {}).get("items") or ()
+        logs = {one.label: self.evidence.data(f"logs/{one.label}") or {} for one in self.stack.services}
+        return {
+            one.label: lives(one.item, events, logs[one.label].get("lines") or ())
+            for one in self.stack.services
+        }
+
+    def lives_of(self, label: str) -> list[Life]:
+        """The lives of a container that were seen, oldest first."""
+        return self._lives.get(label, [])
 
     def _repr_html_(self) -> str:
         from .show.triage import looked
@@ -92,13 +115,30 @@ def recorded(path: str) -> Evidence:
 
 
 def live(*, project: str = "", only: Iterable[str] = (), since: str = "") -> Evidence:
-    """The live stack of this machine's Docker Engine; CannotLook with the sentence why where that fails."""
-    raise CannotLook(
-        f"No Docker Engine answers here. To see the recorded incident, set evidence = {hint()!r}."
-    )
+    """The live stack of this machine's Docker Engine; CannotLook with the sentence why where that fails.
+
+    Collecting forks, and a kernel has threads; so a process of its own collects, by the command line.
+    """
+    from . import bundle
+
+    with tempfile.TemporaryDirectory(prefix="triage-") as folder:
+        target = Path(folder) / "evidence"
+        command = [sys.executable, "-m", "celery_triage.cli", "collect", "-o", str(target)]
+        command += ["--sections", " ".join(only)] if only else []
+        command += ["-p", project] if project else []
+        command += ["--since", since] if since else []
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=COLLECT_S, check=False)
+        except subprocess.TimeoutExpired:
+            raise CannotLook(f"The live stack gave no answer within {COLLECT_S} s.") from None
+        if done.returncode:
+            why = (done.stderr.strip().splitlines() or ["collecting failed without a word"])[-1]
+            raise CannotLook(f"{why.removeprefix('celery-triage: ').rstrip('.')}. {hint()}")
+        return replace(bundle.load(target), origin="live")
 
 
 def hint() -> str:
-    """Where the recorded incident lies, as seen from the folder of the runbooks."""
-    root = Path(__file__).resolve().parents[2]
-    return os.path.relpath(root / RECORDED, Path.cwd())
+    """Where the recorded incident lies, as a sentence, with its path as seen from the folder of the
+    runbooks."""
+    recorded_incident = Path(__file__).resolve().parents[2] / RECORDED
+    return f"To look at the recorded incident instead, set evidence = {os.path.relpath(recorded_incident)!r}."

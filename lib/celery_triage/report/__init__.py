@@ -6,16 +6,21 @@ its page, and one that dies costs that page only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from ..model import Diagnosis, Evidence, dumps
 from ..notebook import Look
 from ..runbooks import NoRunbooks, chosen
+from ..show import units
 from . import archive, execute, front, pages, rulebook
 
+#: A masked secret, as ``redact`` writes it.
+TOKEN = re.compile(r"\*\*\*[0-9a-f]{6}")
 EVIDENCE_FROM_NOTEBOOKS = "../evidence"  # relative: an archived notebook runs again wherever its folder lies
 
 
@@ -34,21 +39,25 @@ def run(
     only: Sequence[str] = (),
     progress: Callable[[str], None] = lambda line: None,
     *,
-    secrets: Iterable[str] = (),
+    redactor: Any = None,
     folder: Path | None = None,
     made: datetime | None = None,
 ) -> Report:
     """Diagnose, execute the runbooks, and publish a dated report in the folder ``out``.
 
-    ``only`` limits the runbooks, never the diagnosis; ``secrets`` are the values that must be in no file;
-    ``progress`` gets a line for each step. Raises OSError where nothing can be written, ``archive.Leak``
-    where a known secret would have been published, ``NoRunbooks`` for runbooks that are not there.
+    ``only`` limits the runbooks, never the diagnosis; ``redactor`` knows the secrets of a live stack, which
+    must be in no file; ``progress`` gets a line for each step. Raises OSError where nothing can be written,
+    ``archive.Leak`` where a known secret would have been published, ``NoRunbooks`` for runbooks that are
+    not there.
     """
     from .. import bundle
     from ..remedies import patch as patch_of
     from ..summary import summary as summary_of
 
     books = chosen(only, folder)
+    live = evidence.origin == "live"
+    if not live:  # where the bundle lay on this machine is nobody's business
+        evidence = replace(evidence, origin="evidence")
     look = Look(evidence)
     diagnosis = look.diagnosis
     name = archive.folder_name(evidence, made or datetime.now(UTC))
@@ -70,9 +79,9 @@ def run(
         if fix:
             (making / "fix.patch").write_text(fix, "utf-8")
         _write_pages(making, look, executed, bool(fix))
-        _refuse_leaks(making, secrets)
+        _refuse_leaks(making, redactor)
         final = archive.publish(making, out, name)
-    archive.refresh(out, final, summary, evidence.origin == "live")
+    archive.refresh(out, final, summary, live)
     return Report(final, diagnosis, tuple(f"{e.runbook}: {e.why}" for e in executed if e.why))
 
 
@@ -101,21 +110,21 @@ def _write_pages(making: Path, look: Look, executed: Sequence[execute.Executed],
 
 
 def redaction_note(evidence: Evidence) -> str:
-    """What was done about secrets, in a sentence."""
+    """What was done about secrets, counted."""
+    found = TOKEN.findall(dumps(evidence.sections))
+    if not found:
+        return "No secret stood in what was read."
+    secrets, places = units.count(len(set(found)), "secret"), units.count(len(found), "place")
     return (
-        "Secrets were masked before anything was kept; equal secrets have equal tokens. "
-        "Before publishing, known secret values were searched for in every file of this report."
+        f"{secrets} masked in {places} before anything was kept; equal secrets have equal tokens. "
+        "Before publishing, known secret values are searched for in every file."
     )
 
 
-def _refuse_leaks(folder: Path, secrets: Iterable[str]) -> None:
-    from ..redact import find_leaks
-
-    found = find_leaks(folder, secrets)
+def _refuse_leaks(folder: Path, redactor: Any) -> None:
+    found = redactor.find_leaks(folder) if redactor is not None else []
     if found:
-        raise archive.Leak(
-            f"a known secret stands in {', '.join(sorted(map(str, found)))}; nothing was published"
-        )
+        raise archive.Leak(f"nothing was published: {'; '.join(found)}")
 
 
 __all__ = ["NoRunbooks", "Report", "run"]

@@ -156,7 +156,7 @@ def _execute(end, runbook: Path, path: Path, parameters: dict, scratch: Path, ce
     except SystemExit:
         why = "it was told to stop"
     except BaseException as error:  # whatever it was, the page is lost and the report must know
-        why = explain(error)
+        why = neutral(explain(error))
     try:
         tidy(path)
     except Exception as error:

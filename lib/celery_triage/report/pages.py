@@ -15,6 +15,8 @@ from ..show.output import style
 from .execute import Executed
 from .safe import clean, markdown
 
+#: What the fold of a cell is called, by the cell's tag.
+LABELS = {"injected-parameters": "parameters as run", "parameters": "parameters"}
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -83,7 +85,9 @@ def _cell(cell: Any) -> dict[str, Any] | None:
     if cell.cell_type != "code":
         return None
     outputs = [made for made in map(_output, cell.get("outputs", ())) if made]
-    return {"kind": "code", "source": cell.source, "outputs": outputs}
+    tags = cell.metadata.get("tags", [])
+    label = next((words for tag, words in LABELS.items() if tag in tags), "code")
+    return {"kind": "code", "source": cell.source, "outputs": outputs, "label": label}
 
 
 def _output(output: Any) -> Markup | None:

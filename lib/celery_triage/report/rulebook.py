@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,7 +30,7 @@ def page(diagnosis: Diagnosis, navigation: Sequence[Page], report: dict[str, Any
                 "name": rule.name,
                 "severity": rule.severity,
                 "outcome": said,
-                "html": markdown(inspect.cleandoc(rule.doc)),
+                "html": markdown(rule.page),
             }
         )
     return render("rules.html", here="rules.html", pages=navigation, report=report, rules=rules)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from .drawing import Drawing, wrapped
 from .output import Shown, sentence
 
-LABEL_W, STEP_W, END_W, ROW_H, HEAD_H = 170, 94, 190, 46, 34
+LABEL_W, STEP_W, END_W, ROW_H, HEAD_H = 160, 67, 190, 46, 34
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def picture(starts: Sequence[Start], steps: Sequence[str]) -> Shown:
     drawing = Drawing(LABEL_W + STEP_W * len(steps) + END_W, high)
     centre = {step: LABEL_W + STEP_W * n + STEP_W / 2 for n, step in enumerate(steps)}
     for step in steps:
-        drawing.text(centre[step], 16, step, "soft", 11.5, "center")
+        drawing.text(centre[step], 16, step, "soft", 10.5, "center")
     for n, start in enumerate(starts):
         _row(drawing, start, HEAD_H + ROW_H * n, steps, centre)
     _legend(drawing, high - 16)

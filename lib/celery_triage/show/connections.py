@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..urls import needed_driver
 from . import units
 from .drawing import Drawing
-from .output import Cell, Shown, sentence, table
+from .output import Cell, Shown, grouped, sentence, table
 
 if TYPE_CHECKING:
     from ..notebook import Look
@@ -31,8 +31,8 @@ def urls(look: Look, service: str = "") -> Shown:
             )
         )
     return table(
-        ("Service", "For", "Stands in", "URL (secrets masked)", "Reads as"),
-        rows,
+        ("Services", "For", "Stands in", "URL (secrets masked)", "Reads as"),
+        grouped(rows),
         empty="No URL was found in the environment or the command of any service.",
     )
 
@@ -61,7 +61,9 @@ def drivers(look: Look, service: str = "") -> Shown:
             )
         )
     return table(
-        ("Service", "Scheme", "Needs", "In the image", "Decided by"), rows, empty="No URL needs a driver."
+        ("Services", "Scheme", "Needs", "In the image", "Decided by"),
+        grouped(rows),
+        empty="No URL needs a driver.",
     )
 
 
@@ -85,7 +87,9 @@ def hosts(look: Look, service: str = "") -> Shown:
             )
         )
     return table(
-        ("Service", "Host", "Leads to", "Shared networks", "Because"), rows, empty="No URL names a host."
+        ("Services", "Host", "Leads to", "Shared networks", "Because"),
+        grouped(rows),
+        empty="No URL names a host.",
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from . import matrix
-from .output import Cell, Shown, table
+from .output import Cell, Shown, grouped, table
 
 if TYPE_CHECKING:
     from ..notebook import Look
@@ -117,7 +117,9 @@ def packages(look: Look, service: str = "") -> Shown:
                 *[_package(found.get(name)) for name in PACKAGES],
             )
         )
-    return table(("Service", "Python", *PACKAGES), rows, empty="No service of this stack runs Celery.")
+    return table(
+        ("Services", "Python", *PACKAGES), grouped(rows), empty="No service of this stack runs Celery."
+    )
 
 
 def _package(found: dict | None) -> Cell:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from . import timeline, units
 from .drawing import Drawing
 from .output import Cell, Shown, sentence, table
+from .restarts import end_of
 
 if TYPE_CHECKING:
     from ..notebook import Look
@@ -131,20 +132,16 @@ def last_words(look: Look, service: str = "", lines: int = 4) -> Shown:
         if not section.readable or not section.data.get("lines"):
             continue
         said = section.data["lines"]
-        ended = [life for life in look.lives_of(label) if life.end]
-        chosen = said[-lines:]
-        ends = None
-        if ended:
-            until = timeline.seconds(ended[-1].end)
-            inside = [line for line in said if (timeline.seconds(line[0]) or 0) <= (until or 0) + 0.5]
-            chosen = inside[-lines:] or chosen
-            ends = units.ending(ended[-1].exit_code, bool(ended[-1].oom))
+        ended = [life for life in look.lives_of(label) if not life.running and life.of(said)]
+        chosen = (ended[-1].of(said) if ended else said)[-lines:]
         rows.append(
             (
                 Cell(label, code=True),
                 units.clock(chosen[-1][0]),
                 Cell("\n".join(line[2] for line in chosen), code=True),
-                ends,
+                Cell(end_of(ended[-1]), tone="critical" if ended[-1].failed else "")
+                if ended
+                else "still running",
             )
         )
     return table(("Service", "At", "Last words", "Then"), rows, empty="No log line was read.")

@@ -58,6 +58,7 @@ def environment() -> Environment:
         moment=units.moment,
         clock=units.clock,
         listed=units.listed,
+        ticks=ticks,
     )
     made.globals.update(
         MARKS=MARKS,
@@ -66,6 +67,15 @@ def environment() -> Environment:
         count=units.count,
     )
     return made
+
+
+def ticks(text: str) -> Markup:
+    """A text in which what stands in back ticks is shown as code."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:
+        return Markup.escape(text)
+    shape = (Markup("{}"), Markup("<code>{}</code>"))
+    return Markup("").join(shape[n % 2].format(part) for n, part in enumerate(parts))
 
 
 @functools.cache
@@ -109,6 +119,11 @@ class Cell:
     number: bool = False
     html: Markup | None = None
 
+    @property
+    def short(self) -> bool:
+        """Short enough to stand on one line: names, numbers, ages."""
+        return len(self.text) <= (32 if self.code else 14) and "\n" not in self.text
+
 
 def cell(value: Any) -> Cell:
     """Any value as a cell; None is a dash."""
@@ -148,6 +163,17 @@ def table(
             lines.append(line.rstrip())
     lines += ["", note] if note else []
     return Shown(html, "\n".join(lines))
+
+
+def grouped(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
+    """Rows that differ only in their first cell (a service) as one row with all of them, in order of appearance."""
+    held: dict[tuple, list[str]] = {}
+    kept: dict[tuple, Sequence[Any]] = {}
+    for row in rows:
+        key = tuple(cell(value) for value in row[1:])
+        held.setdefault(key, []).append(cell(row[0]).text)
+        kept.setdefault(key, row[1:])
+    return [[Cell("\n".join(names), code=True), *kept[key]] for key, names in held.items()]
 
 
 def _width(text: str) -> int:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from . import causal, timeline, units
-from .output import Cell, Shown, table
+from .output import Cell, Shown, sentence, table
 from .triage import explaining
 
 if TYPE_CHECKING:
+    from ..lives import Life
     from ..notebook import Look
 
 LEGEND = (
@@ -36,7 +38,7 @@ def services(look: Look, service: str = "") -> Shown:
                 Cell(one.label, code=True),
                 one.role if one.member else f"{one.role} (neighbour)",
                 _state(status, latest),
-                len(lives) or None,
+                seen(lives),
                 endings(lives) or None,
                 health(latest, one.item),
                 units.duration(units.between(one.item.get("created"), look.evidence.taken_at)),
@@ -78,9 +80,29 @@ def health(latest: dict, item: dict) -> Cell:
     return Cell(word + (f", {streak} failures in a row" if streak else ""), tone=tone)
 
 
-def endings(lives) -> str:
+def seen(lives: Sequence[Life]) -> Cell:
+    """How many lives were seen, and the number of the last one where there were more."""
+    if not lives:
+        return Cell("none", tone="quiet")
+    more = f", last no. {lives[-1].number}" if lives[-1].number > len(lives) else ""
+    return Cell(f"{len(lives)}{more}", number=not more)
+
+
+def end_of(life: Life) -> str:
+    """How one life ended, in words."""
+    if life.running:
+        return "still running"
+    if life.exit_code is None:
+        return "end not seen"
+    words = units.ending(life.exit_code, life.oom and life.exit_code == 137)
+    if life.asked:
+        words += ", stopped from outside"
+    return words
+
+
+def endings(lives: Sequence[Life]) -> str:
     """How the ended lives ended, the most frequent first: ``refused its command line (exit 2) × 14``."""
-    ended = Counter(units.ending(life.exit_code, bool(life.oom)) for life in lives if life.end)
+    ended = Counter(end_of(life) for life in lives if not life.running)
     return "\n".join(f"{words} × {number}" if number > 1 else words for words, number in ended.most_common())
 
 
@@ -91,72 +113,80 @@ def table_of_lives(look: Look, service: str = "", last: int = 12) -> Shown:
         if service and one.label != service:
             continue
         for life in list(reversed(look.lives_of(one.label)))[:last]:
-            lived = units.between(life.start, life.end or look.evidence.taken_at)
-            running = not life.end
+            lines = f"{life.first_line} to {life.last_line}" if life.first_line else None
+            tone = "ok" if life.running else "critical" if life.failed else ""
             rows.append(
                 (
                     Cell(one.label, code=True),
+                    life.number,
                     units.clock(life.start),
-                    units.duration(lived) if lived is not None else None,
-                    Cell("still running", tone="ok")
-                    if running
-                    else units.ending(life.exit_code, bool(life.oom)),
+                    units.duration(life.seconds),
+                    Cell(end_of(life), tone=tone),
+                    lines,
+                    life.told_by,
                 )
             )
     return table(
-        ("Service", "Started", "Lived", "End"),
+        ("Service", "No.", "Started", "Lived", "End", "Log lines", "Told by"),
         rows,
         empty="No life of a container was seen.",
-        note=f"The newest {last} lives of each service, times in UTC.",
+        note=f"At most the newest {last} lives of each service. Times in UTC.",
     )
 
 
 def plot(look: Look, service: str = "") -> Shown:
     """The lives of each container on one time line, with how they ended and each change of health."""
-    rows, moments = [], []
+    chosen = [one for one in look.stack.services if not service or one.label == service]
     taken = timeline.seconds(look.evidence.taken_at)
-    health_marks = _health_changes(look)
-    for one in look.stack.services:
-        if service and one.label != service:
-            continue
-        bars = []
-        for life in look.lives_of(one.label):
-            start = timeline.seconds(life.start)
-            end = timeline.seconds(life.end) or taken
-            if end is None:
-                continue
-            start = end if start is None else start
-            bars.append(timeline.Bar(start, end, _role(life), open=not life.end))
-            moments.append(start)
+    changes = _health_changes(look)
+    rows, begins = [], []
+    for one in chosen:
         lives = look.lives_of(one.label)
+        bars = [bar for bar in (_bar(life, taken) for life in lives) if bar]
+        begins += [bar.start for bar in bars if not bar.open]
+        troubled = bool(lives) and (lives[-1].failed or (len(lives) > 1 and lives[-2].failed))
         rows.append(
             timeline.Row(
-                one.label,
-                bars,
-                health_marks.get(one.label, ()),
-                _words(one, lives),
-                "critical" if any(bar.role == "critical" for bar in bars[-2:]) else "soft",
+                one.label, bars, changes.get(one.label, ()), words(lives), "critical" if troubled else "soft"
             )
         )
-    if taken is None or not moments:
-        return table((), [], empty="No life of a container was seen, so there is no time line.")
-    begin = _begin(look, moments, taken)
+    if taken is None or not any(row.bars for row in rows):
+        return sentence("No life of a container was seen, so there is no time line.")
+    begin = _begin(look, begins, [bar.start for row in rows for bar in row.bars], taken)
     alt = "Lives over time. " + " ".join(f"{row.label}: {row.end}." for row in rows)
-    caption = "Each bar is one life of a container; gaps are the waits before the next start. Times in UTC."
+    caption = "Each bar is one life of a container, gaps are the waits before the next start. Times in UTC."
     return timeline.timeline(rows, begin, taken, alt, caption, LEGEND)
 
 
-def _begin(look: Look, moments: list[float], taken: float) -> float:
-    """Where the axis begins: with the events that were kept, not with a neighbour's start days ago."""
+def _bar(life: Life, taken: float | None) -> timeline.Bar | None:
+    """The stretch of one life; one whose start or end was not seen is a thin mark at what is known."""
+    start, end = timeline.seconds(life.start), timeline.seconds(life.end)
+    if life.running:
+        end = taken
+    start, end = (end if start is None else start), (start if end is None else end)
+    if start is None or end is None:
+        return None
+    role = (
+        "ok"
+        if life.running or life.exit_code == 0
+        else "warning"
+        if life.asked
+        else "critical"
+        if life.failed
+        else "soft"
+    )
+    return timeline.Bar(start, end, role, open=life.running)
+
+
+def _begin(look: Look, ended: Sequence[float], everything: Sequence[float], taken: float) -> float:
+    """Where the axis begins: with the first life that ended, not with a neighbour's start weeks ago."""
+    first = min(ended, default=min(everything))
     since = timeline.seconds((look.evidence.data("events") or {}).get("since"))
-    ended = [
-        timeline.seconds(life.start)
-        for one in look.stack.services
-        for life in look.lives_of(one.label)
-        if life.end and life.start
-    ]
-    first = min([moment for moment in ended if moment] or moments)
-    return max(since, first) - 5 if since and since > first else max(first - 5, taken - 7 * 86400)
+    if since is not None and ended and since > first:
+        inside = [begin for begin in ended if begin >= since - 60]
+        first = min(inside, default=first)
+    span = max(taken - first, 10.0)
+    return max(first, taken - 7 * 86400) - 0.02 * span
 
 
 def _health_changes(look: Look) -> dict[str, list[tuple[float, str, str]]]:
@@ -168,37 +198,34 @@ def _health_changes(look: Look) -> dict[str, list[tuple[float, str, str]]]:
     return found
 
 
-def _role(life) -> str:
-    if not life.end or life.exit_code == 0:
-        return "ok"
-    return "warning" if life.exit_code in (143, 130) and not life.oom else "critical"
-
-
-def _words(one, lives) -> str:
-    ended = [life for life in lives if life.end]
+def words(lives: Sequence[Life]) -> str:
+    """The lives in a few words: how many, and how most of them ended."""
+    ended = [life for life in lives if not life.running]
     if not ended:
-        return "up, one life" if lives else "no life seen"
-    codes = Counter(life.exit_code for life in ended)
-    code, number = codes.most_common(1)[0]
-    return (
-        f"{units.count(len(lives), 'life', 'lives')}, exit {code} × {number}"
-        if code is not None
-        else units.count(len(lives), "life", "lives")
-    )
+        return "one life, still running" if lives else "no life seen"
+    code, number = Counter(life.exit_code for life in ended).most_common(1)[0]
+    lived = sorted(life.seconds for life in ended if life.seconds is not None)
+    parts = [units.count(len(lives), "life", "lives")]
+    parts += [f"exit {code} × {number}"] if code is not None else []
+    parts += [f"{units.duration(lived[len(lived) // 2])} each"] if len(lived) > 2 else []
+    return ", ".join(parts)
 
 
 def starts(look: Look) -> Shown:
     """How far each start gets, what stops it and what waits behind."""
-    from ..checks import RULES, STEPS
+    from ..checks.registry import RULES
+    from ..checks.steps import STEPS, place
 
     found = []
     for one in look.stack.celery:
         marks: dict[str, list[tuple[str, str]]] = {}
         for finding in look.diagnosis.cause_findings:
             state = finding.service_states.get(one.label, finding.state)
-            step = RULES[finding.code].step if finding.code in RULES else None
-            if one.label in finding.services and step and state in ("active", "latent"):
+            rule = RULES.get(finding.code)
+            if one.label in finding.services and rule and rule.step and state in ("active", "latent"):
+                # Where a step strikes depends on the version: up to 5.4 a missing database is met by the
+                # results.
+                step = STEPS[place(rule.step, one) // 2]
                 marks.setdefault(step, []).append((state, finding.code))
-        lives = look.lives_of(one.label)
-        found.append(causal.Start(one.label, marks, look.reached(one.label), _words(one, lives)))
+        found.append(causal.Start(one.label, marks, look.reached(one.label), words(look.lives_of(one.label))))
     return causal.picture(found, STEPS)

@@ -1,0 +1,213 @@
+"""What is shown: readable numbers, full text, hostile text as text, pictures that are the same every time."""
+
+from __future__ import annotations
+
+import base64
+import re
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+from hand_built import HOSTILE, diagnosis, evidence
+from markupsafe import Markup
+
+from celery_triage.model import Finding, Proof
+from celery_triage.show import causal, findings, matrix, terminal, timeline, triage, units
+from celery_triage.show.drawing import ROLES, Drawing
+from celery_triage.show.output import Cell, sentence, stacked, table, ticks
+
+
+@pytest.mark.parametrize(("seconds", "words"), [
+    (None, "–"), (-1, "0 s"), (0, "0 s"), (0.42, "0.4 s"), (2, "2 s"), (9.96, "10 s"), (12.4, "12 s"),
+    (59.7, "1 min"), (185, "3 min 5 s"), (8040, "2 h 14 min"), (3600, "1 h"), (273600, "3 d 4 h"),
+])
+def test_a_duration_has_at_most_two_units(seconds, words):
+    """Nobody divides 8040 seconds by 3600 at 3 am."""
+    assert units.duration(seconds) == words
+
+
+@pytest.mark.parametrize(("count", "words"), [
+    (None, "–"), (0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (512 * 2**20, "512 MiB"), (3 * 2**40, "3 TiB"),
+])
+def test_a_size_is_in_binary_units(count, words):
+    """512 MiB is what the Compose file says."""
+    assert units.size(count) == words
+
+
+@pytest.mark.parametrize(("code", "oom", "words"), [
+    (0, False, "ended without error (exit 0)"), (2, False, "refused its command line (exit 2)"),
+    (137, True, "out of memory (exit 137)"), (137, False, "ended by SIGKILL (exit 137)"),
+    (143, False, "ended by SIGTERM (exit 143)"), (159, False, "ended by SIGSYS (exit 159)"),
+    (77, False, "exit 77"), (None, False, "unknown"),
+])
+def test_an_exit_code_is_told_in_words(code, oom, words):
+    """137 alone does not say whether the kernel or a person killed it."""
+    assert units.ending(code, oom) == words
+
+
+def test_times_of_docker_are_read_and_its_zero_time_is_none():
+    """Docker writes nanoseconds, and the year 1 for what has not happened."""
+    assert units.moment("2026-11-23T14:15:03.123456789Z") == "2026-11-23 14:15:03 UTC"
+    assert units.moment("0001-01-01T00:00:00Z") == "–"
+    assert units.moment("2026-11-23T15:15:03+01:00") == "2026-11-23 14:15:03 UTC"
+    assert units.when("yesterday") is None
+
+
+def test_a_list_ends_with_and():
+    """Names are listed as a sentence lists them."""
+    assert [units.listed(names) for names in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == [
+        "none", "a", "a and b", "a, b and c"]
+    assert units.listed("abcde", 2) == "a, b and 3 more"
+
+
+def test_a_table_says_the_same_in_html_and_text_and_cuts_nothing():
+    """A log line of 5000 letters is shown whole in both."""
+    long = "x" * 5000
+    shown = table(("A", "B"), [(long, 3), (None, Cell("two\nlines"))])
+    assert long in shown.html and long in shown.text
+    assert "ct-number" in shown.html and "two\nlines" in shown.html
+    assert [line for line in shown.text.splitlines() if line.startswith("–")] == ["–".ljust(5000) + "  two"]
+
+
+def test_a_table_without_rows_is_a_sentence():
+    """An empty grid reads as a fault of the tool."""
+    assert table(("A",), [], empty="No log was read.").text == "No log was read."
+
+
+def test_hostile_text_stays_text_wherever_it_is_shown():
+    """A log line can break out of no table, card or sentence."""
+    finding = Finding("CMD001", HOSTILE, "critical", HOSTILE, services=(HOSTILE,), object=HOSTILE, detail=HOSTILE,
+                      proof=(Proof("logs/" + HOSTILE, HOSTILE, 1, HOSTILE),), verify=(HOSTILE,), id="f1")
+    shown = stacked(findings.card(finding), table((HOSTILE,), [(HOSTILE,)], caption=HOSTILE, note=HOSTILE),
+                    sentence(HOSTILE))
+    assert "<script" not in shown.html and "<img" not in shown.html
+    assert shown.html.count("&lt;script&gt;") >= 9
+
+
+def test_back_ticks_become_code_and_nothing_else_does():
+    """`celery flower` in a title is code; what it holds is escaped; a lone tick stays."""
+    assert ticks("run `a<b` now") == Markup("run <code>a&lt;b</code> now")
+    assert ticks("it`s <b>") == Markup("it`s &lt;b&gt;")
+
+
+def test_a_card_holds_proof_remedy_and_verification_with_their_sources():
+    """What, for whom, how sure, by what, how to cure, how to see it: nothing is left to another page."""
+    shown = findings.card(diagnosis().findings[0], number=1)
+    for text in (shown.html, shown.text):
+        for part in ("logs/email_worker, line 30, 2026-11-23 14:13:54 UTC", "docker-compose.yml", "line 20",
+                     "- --queue=email_processing", "+ --queues=email_processing", "docker compose up -d",
+                     "they are down anyway", "Up for more than a minute", "active", "confirmed"):
+            assert part in text, part
+
+
+def test_a_choice_shows_its_question_and_every_way():
+    """A remedy that is a choice gives the question that decides."""
+    for text in (findings.card(diagnosis().findings[1]).html, findings.card(diagnosis().findings[1]).text):
+        assert "Is Flower wanted?" in text and "docker compose build flower" in text and "rm -sf flower" in text
+
+
+def test_the_state_of_each_service_is_shown_where_they_differ():
+    """Active on beat and latent on the workers is two different things to do."""
+    assert "email_worker (latent)" in findings.card(diagnosis().findings[2]).text
+
+
+def test_the_verdict_line_counts_active_and_latent_causes():
+    """One line says how many causes stop how many services, and what waits behind."""
+    assert triage.verdict_line(diagnosis()) == (
+        "ai_backend: 3 active causes on 5 services, 1 more waits behind, 1 check could not judge.")
+
+
+def test_what_was_not_checked_names_section_status_reason_and_open_checks():
+    """Could not look never reads as nothing there."""
+    text = findings.unknown(diagnosis(), evidence()).text
+    assert re.search(r"celery +no reply +no worker answered within 2 s; the broker knows no node +WRK001", text)
+    assert re.search(r"logs/flower +denied +log driver none keeps no logs", text)
+
+
+def test_the_terminal_page_has_verdict_causes_cure_and_unknown():
+    """`check` tells in the terminal what the first page of a report tells."""
+    text = "\n".join(line for line, _ in terminal.page(diagnosis(), evidence()))
+    for part in ("✕ CRITICAL", "Causes, in the order in which to cure them", "4. PostgreSQL has no database",
+                 "explains email_worker restarts for ever", "Also seen", "○ history", "Not checked, and why",
+                 "open for it: WRK001 node-silent", "$ docker compose up -d"):
+        assert part in text, part
+
+
+def svg(shown) -> str:
+    return base64.b64decode(re.search(r"base64,([^\"]+)", shown.html)[1]).decode()
+
+
+def drawn(label: str = "email_worker"):
+    return causal.picture([causal.Start(label, {"options": [("active", "CMD001")], "driver": [("latent", "PKG001")]},
+                                        "app", "15 lives, exit 2")], ("app", "options", "driver"))
+
+
+def test_a_picture_is_the_same_every_time_and_names_no_moment_of_its_making():
+    """An archived notebook that is run again must show the very same picture."""
+    assert drawn().html == drawn().html
+    assert not re.search(r"dc:date|matplotlib|0x[0-9a-f]{6}", svg(drawn()))
+
+
+def test_a_picture_is_well_formed_for_any_text_in_it():
+    """A name with markup, dollars or control characters is drawn as text."""
+    root = ElementTree.fromstring(svg(drawn("<b>&$x$\x1b[31m\x00")))
+    assert any("<b>&$x$" in (text.text or "") for text in root.iter("{http://www.w3.org/2000/svg}text"))
+
+
+def test_a_picture_follows_light_and_dark_and_loads_nothing():
+    """Every colour is a variable with a value for each theme; no address of a host stands in it."""
+    text = svg(drawn())
+    assert "prefers-color-scheme:dark" in text and not any(role[0] in text for role in ROLES.values())
+    assert set(re.findall(r"https?://[^\"' ]+", text)) <= {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
+
+
+def test_a_picture_is_told_in_words_too():
+    """Alt text and plain text say what is drawn: stop, what waits behind, how it ends."""
+    shown = drawn()
+    assert "email_worker stops at options (CMD001); behind it wait PKG001; 15 lives, exit 2" in shown.text
+    assert f'alt="{shown.text.splitlines()[0]}"' in shown.html
+
+
+def contrast(one: str, other: str) -> float:
+    def light(colour: str) -> float:
+        parts = [int(colour[n:n + 2], 16) / 255 for n in (1, 3, 5)]
+        parts = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+        return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
+    high, low = sorted((light(one), light(other)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("role", ["ink", "soft", "critical", "warning", "ok", "calm"])
+@pytest.mark.parametrize("theme", [1, 2], ids=["light", "dark"])
+def test_text_in_pictures_has_the_contrast_of_wcag_aa(role, theme):
+    """4.5 to 1 on paper and on the bands, in both themes."""
+    for ground in ("paper", "band"):
+        assert contrast(ROLES[role][theme], ROLES[ground][theme]) >= 4.5
+
+
+def test_a_time_line_stays_readable_for_a_hundred_services():
+    """A hundred rows are a higher picture, not a smaller one, and stay under 400 KB."""
+    rows = [timeline.Row(f"worker-{n}", [timeline.Bar(60 * k, 60 * k + 2, "critical") for k in range(15)], (), "15")
+            for n in range(100)]
+    shown = timeline.timeline(rows, 0, 900, "many", "")
+    assert 'viewBox="0 0 990 2638"' in svg(shown) and len(shown.html) < 400_000
+
+
+def test_ticks_of_an_axis_are_round_and_few():
+    """An axis of 15 minutes has ticks at whole minutes, at most eight."""
+    ticks_ = timeline.Axis(1_800_000_007, 1_800_000_907).ticks()
+    assert 4 <= len(ticks_) <= 8 and all(moment % 60 == 0 for moment, _ in ticks_)
+
+
+def test_a_matrix_marks_unknown_as_unknown():
+    """A question mark is neither a yes nor a no."""
+    shown = matrix.matrix([("worker", (("yes", ""), ("no", "--queue"), ("unknown", "")))], ("a", "b", "c"), "S", "")
+    assert shown.text.startswith("S. worker: a yes, b no (--queue), c unknown.")
+
+
+def test_drawing_keeps_marks_of_one_kind_together():
+    """Marks are defined once, so that a picture of many rows stays small."""
+    drawing = Drawing(100, 100)
+    for n in range(50):
+        drawing.dots([n], [n], "ok")
+    assert svg(drawing.finish("dots")).count("<use") == 50
+    assert len(svg(Drawing(100, 100).finish("none"))) < 1700
