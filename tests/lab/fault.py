@@ -17,8 +17,8 @@ FOLDER = Path(__file__).resolve().parent / "faults"
 EDITABLE = ("backend", "infra", "env", "infra_env")
 STEP_KINDS = ("sql", "task", "run", "wait", "compose")
 _KEYS = {
-    "title", "like", "edits", "infra", "image", "steps", "wait_for", "expect", "choice", "manual", "quiet_seconds",
-    "stopped_ok",
+    "title", "like", "edits", "infra", "image", "steps", "wait_for", "expect", "choice", "manual",
+    "quiet_seconds", "stopped_ok",
 }  # fmt: skip
 _EXPECT_KEYS = {"causes", "verdict", "not"}
 _CAUSE_KEYS = {"name", "services", "object", "state"}

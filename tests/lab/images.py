@@ -1,12 +1,12 @@
 """The lab's images: base, PostgreSQL, Redis, and application images by requirement set.
 
-Each image is tagged with a hash of all that goes into it, so an image that exists is never built again and no
-tag tells what was put into it or why. Wheels are fetched on the host by pip (containers may not know the host's
-certificates) and installed without an index; where the host can fetch none, pip runs inside the build.
+Each image is tagged with a hash of all that goes into it, so an image that exists is never built again and
+no tag tells what was put into it or why. Wheels are fetched on the host by pip (containers may not know the
+host's certificates) and installed without an index; where the host can fetch none, pip runs in the build.
 
 Environment:
 
-``LAB_BASE``            the Debian-like base (default ``ctlab-base:bookworm``; made with debootstrap where missing)
+``LAB_BASE``            the Debian-like base (default ``ctlab-base:bookworm``, made with debootstrap)
 ``LAB_APT_MIRROR``      where debootstrap gets its packages (default http://deb.debian.org/debian)
 ``LAB_APP_BASE``        an image with Python and pip to use for the application, such as ``python:3.11-slim``
 ``LAB_POSTGRES_IMAGE``  a PostgreSQL image to use as it is, such as ``postgres:15``
@@ -116,8 +116,8 @@ def _base() -> str:
     if _exists(base) or base != DEFAULT_BASE:
         return base
     if shutil.which("debootstrap") is None:
-        raise BuildFailed("there is no image ctlab-base:bookworm and no debootstrap to make it with; set LAB_BASE")
-    _say("making ctlab-base:bookworm with debootstrap")
+        raise BuildFailed(f"there is no image {base} and no debootstrap to make it with; set LAB_BASE")
+    _say(f"making {base} with debootstrap")
     mirror = os.environ.get("LAB_APT_MIRROR") or DEFAULT_MIRROR
     with tempfile.TemporaryDirectory(prefix="lab-base-") as folder:
         _run(["debootstrap", "--variant=minbase", "bookworm", folder, mirror])
@@ -153,20 +153,20 @@ def _tag(name: str, base: str, folder: str, extra: str = "") -> str:
 
 def _fetch_wheels(wanted: tuple[str, ...], base: str) -> Path | None:
     """A folder with the wheels of this requirement set, or None where the host's pip cannot get them."""
-    version = _run(
-        ["docker", "run", "--rm", "--entrypoint", "python3", base, "-c", "import platform as p; print(p.python_version())"]
-    ).strip()
+    ask = "import platform; print(platform.python_version())"
+    version = _run(["docker", "run", "--rm", "--entrypoint", "python3", base, "-c", ask]).strip()
     key = hashlib.sha256("\n".join((version, *wanted)).encode()).hexdigest()[:12]
     folder = CACHE / key
     if folder.is_dir():
         return folder
-    machine = platform.machine()
-    platforms = [f"{name}_{machine}" for name in ("manylinux_2_28", "manylinux2014", "manylinux_2_17", "linux")]
     partial = folder.with_name(f"{key}.{os.getpid()}")
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--dest", str(partial)]
-    command += ["--only-binary=:all:", "--implementation", "cp", "--python-version", ".".join(version.split(".")[:2])]
-    for name in platforms:
-        command += ["--platform", name]
+    command = [
+        sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check",
+        "--dest", str(partial), "--only-binary=:all:", "--implementation", "cp",
+        "--python-version", ".".join(version.split(".")[:2]),
+    ]  # fmt: skip
+    for name in ("manylinux_2_28", "manylinux2014", "manylinux_2_17", "linux"):
+        command += ["--platform", f"{name}_{platform.machine()}"]
     _say(f"fetching wheels: {', '.join(wanted)}")
     fetched = subprocess.run(command + [*wanted, *ALSO_FETCH], capture_output=True, text=True)
     if fetched.returncode:
@@ -199,9 +199,10 @@ def _plain(name: str) -> str:
 
 
 def _run(command: list[str], **options) -> str:
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+    done = subprocess.run(command, capture_output=True, text=True, **options)
     if done.returncode:
-        raise BuildFailed(f"{' '.join(command[:4])} … ended with {done.returncode}:\n{(done.stdout + done.stderr)[-2000:]}")
+        said = (done.stdout + done.stderr)[-2000:]
+        raise BuildFailed(f"{' '.join(command[:4])} … ended with {done.returncode}:\n{said}")
     return done.stdout
 
 
@@ -210,7 +211,7 @@ def _say(text: str) -> None:
 
 
 def main(names: list[str]) -> int:
-    """Builds the images of the named faults, of all where none is named; prints each image and what is in it."""
+    """Builds the images of the named faults, of all where none is named; prints each image with its fault."""
     from tests.lab import lab
 
     started = time.monotonic()
