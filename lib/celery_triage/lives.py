@@ -1,0 +1,336 @@
+"""The lives of a container: from each start to its end, told by samples, events and the log; pure.
+
+Measured on Docker Engine 20.10 with a container that ended every half second: the ``start`` event comes 1
+to 17 ms after ``StartedAt``, the ``die`` event less than 1 ms after ``FinishedAt``; the shortest pause
+between an end and the next start was 0.43 s (back-off of 100 ms). While the status is ``restarting``,
+``ExitCode`` and ``OOMKilled`` belong to the life that ended and ``RestartCount`` already counts the start
+to come; while it is ``running`` both are reset and ``FinishedAt`` still tells the end before. A start by
+hand sets ``RestartCount`` to 0.
+
+How far a life got is in ``reached``.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from celery_triage import births
+from celery_triage.model import Evidence
+
+#: Two tellings of one start or end are closer than this, two different ones farther apart (seconds).
+SAME = 0.25
+#: An ``oom`` or ``kill`` event may come this much after the end that it belongs to (seconds).
+AFTER_END = 0.5
+_ENDED = ("restarting", "exited", "dead")
+_NEVER = "0001-01-01"
+
+
+@dataclass(frozen=True)
+class Life:
+    """One life. Times are ISO 8601 in UTC as they were told, None where they are not known.
+
+    ``number`` counts from the last start by hand where ``RestartCount`` allows it, else from the oldest
+    that is known. ``exit_code`` None: not known, or it lives. ``signal`` is the name of the signal that
+    ended it (exit code above 128) or that was sent to it by ``docker kill`` or ``docker stop``; ``asked``
+    is true for the latter. ``oom``: the kernel killed a process of this life for memory, the main process
+    only if ``exit_code`` is 137. ``seconds``: how long it lived, to the last sample where it still lives.
+    ``current``: the life that runs now, else the last that ended. ``first_line`` and ``last_line`` are
+    1-based numbers of its log lines, None without any. ``told_by``: ``events``, ``sample`` or ``log`` (then
+    the bounds are those of its lines)."""
+
+    label: str
+    number: int
+    start: str | None
+    end: str | None = None
+    exit_code: int | None = None
+    signal: str | None = None
+    oom: bool = False
+    seconds: float | None = None
+    current: bool = False
+    first_line: int | None = None
+    last_line: int | None = None
+    running: bool = False
+    asked: bool = False
+    told_by: str = "sample"
+
+    @property
+    def failed(self) -> bool:
+        """It ended by itself with an exit code that is not 0."""
+        return not self.running and self.exit_code not in (None, 0) and not self.asked
+
+    def of(self, lines: Sequence[Any]) -> Sequence[Any]:
+        """The log lines of this life, out of all lines of the container."""
+        if self.first_line is None or self.last_line is None:
+            return []
+        return lines[self.first_line - 1 : self.last_line]
+
+
+def lives(
+    item: Mapping[str, Any], events: Sequence[Mapping[str, Any]] = (), lines: Sequence[Sequence[str]] = ()
+) -> list[Life]:
+    """The lives of one container, oldest first.
+
+    ``item`` is its entry of section ``containers``; ``events`` are the items of section ``events`` (those
+    of other containers are left out here); ``lines`` are ``[time, stream, text]`` of its log section."""
+    marks = _marks(item, [event for event in events if _is_of(event, item)])
+    found = _walk(str(item.get("label") or item.get("name") or ""), marks)
+    found = _with_lines(found, lines, str(item.get("label") or ""))
+    samples = [sample for sample in item.get("samples") or () if sample]
+    return _numbered(_last(found, samples[-1] if samples else {}), samples[-1] if samples else {})
+
+
+def from_log(label: str, lines: Sequence[Sequence[str]]) -> list[Life]:
+    """The lives that a log alone tells: cut where a Celery process says its first words again."""
+    return _numbered(_last(_with_lines([], lines, label), {}), {})
+
+
+def told(found: Sequence[Life]) -> Life | None:
+    """The life that says most about now: the current one, but the one before where the current one is so
+    young that the one before, which failed, had lived longer, or has not said a word yet."""
+    if not found:
+        return None
+    current = found[-1]
+    before = found[-2] if len(found) > 1 else None
+    if before is None or not current.running or not before.failed:
+        return current
+    younger = (current.seconds or 0) <= (before.seconds or 0)
+    return before if younger or current.first_line is None else current
+
+
+@dataclass
+class _Mark:
+    at: float
+    kind: str  # start, end
+    text: str
+    told_by: str
+    exit_code: int | None = None
+    oom: bool | None = None
+    signal: str | None = None
+    asked: bool = False
+
+
+def seconds_of(text: str | None) -> float | None:
+    """ISO 8601 as seconds since the epoch; None for nothing, Docker's year 1 and what cannot be read."""
+    if not text or text.startswith(_NEVER):
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _is_of(event: Mapping[str, Any], item: Mapping[str, Any]) -> bool:
+    if event.get("container"):
+        return event["container"] == item.get("name")
+    return event.get("label") == item.get("label")
+
+
+def _marks(item: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> list[_Mark]:
+    """Starts and ends from all sources, each once, in the order of time."""
+    marks: list[_Mark] = []
+    for sample in item.get("samples") or ():
+        if not sample:
+            continue
+        started, finished = seconds_of(sample.get("started_at")), seconds_of(sample.get("finished_at"))
+        ended = sample.get("status") in _ENDED
+        if started is not None:
+            marks.append(_Mark(started, "start", sample["started_at"], "sample"))
+        if finished is not None and not (ended and started is not None and finished < started):
+            code = sample.get("exit_code") if ended else None
+            oom = bool(sample.get("oom_killed")) if ended else None
+            marks.append(_Mark(finished, "end", sample["finished_at"], "sample", code, oom))
+    killed: list[tuple[float, str | None]] = []
+    for event in events:
+        at = seconds_of(event.get("t"))
+        if at is None:
+            continue
+        if event.get("action") == "start":
+            marks.append(_Mark(at, "start", event["t"], "events"))
+        elif event.get("action") == "die":
+            marks.append(_Mark(at, "end", event["t"], "events", event.get("exit_code")))
+        elif event.get("action") in ("kill", "stop"):
+            killed.append((at, event.get("signal")))
+    marks = _once(sorted(marks, key=lambda mark: mark.at))
+    for at, name in killed:
+        _asked(marks, at, name)
+    for event in events:
+        at = seconds_of(event.get("t"))
+        if event.get("action") == "oom" and at is not None:
+            _oom(marks, at)
+    return marks
+
+
+def _once(marks: list[_Mark]) -> list[_Mark]:
+    """Join tellings of the same start or end. The time of the sample stays (it is the earlier one), the
+    exit code of the event too: a sample of a later life has lost it."""
+    kept: list[_Mark] = []
+    for mark in marks:
+        same = next((k for k in reversed(kept[-4:]) if k.kind == mark.kind and mark.at - k.at < SAME), None)
+        if same is None:
+            kept.append(mark)
+            continue
+        if mark.told_by == "events":
+            same.told_by = "events"
+        if mark.exit_code is not None and (same.exit_code is None or mark.told_by == "events"):
+            same.exit_code = mark.exit_code
+        same.oom = mark.oom if same.oom is None else same.oom
+    return kept
+
+
+def _asked(marks: list[_Mark], at: float, name: str | None) -> None:
+    """A signal sent by hand belongs to the end that follows it within the stop time, or just went before."""
+    for mark in marks:
+        if mark.kind == "end" and -AFTER_END <= mark.at - at <= 60:
+            mark.asked = True
+            mark.signal = _signal_name(name) or mark.signal
+            return
+
+
+def _oom(marks: list[_Mark], at: float) -> None:
+    """An ``oom`` event belongs to the first end behind it (or just before), else to the life that goes on."""
+    for place, mark in enumerate(marks):
+        if mark.kind == "end" and mark.at >= at - AFTER_END:
+            begun = next((m for m in reversed(marks[:place]) if m.kind == "start"), None)
+            if begun is None or begun.at <= at + AFTER_END:
+                mark.oom = True
+                return
+    for mark in reversed(marks):
+        if mark.kind == "start" and mark.at <= at:
+            mark.oom = True
+            return
+
+
+def _signal_name(value: str | int | None) -> str | None:
+    if value in (None, ""):
+        return None
+    text = str(value)
+    if not text.isdigit():
+        return text if text.startswith("SIG") else "SIG" + text
+    try:
+        return signal.Signals(int(text)).name
+    except ValueError:
+        return text
+
+
+def _walk(label: str, marks: list[_Mark]) -> list[Life]:
+    """Pair starts with ends. A missing start or end stays None."""
+    found: list[Life] = []
+    open_: _Mark | None = None
+    for mark in marks:
+        if mark.kind == "start":
+            if open_ is not None:
+                found.append(_life(label, open_, None))
+            open_ = mark
+        else:
+            found.append(_life(label, open_, mark))
+            open_ = None
+    if open_ is not None:
+        found.append(_life(label, open_, None))
+    return found
+
+
+def _life(label: str, start: _Mark | None, end: _Mark | None) -> Life:
+    code = end.exit_code if end else None
+    by_code = _signal_name(code - 128) if code is not None and 128 < code < 160 else None
+    return Life(
+        label,
+        0,
+        start.text if start else None,
+        end.text if end else None,
+        code,
+        by_code or (end.signal if end else None),
+        bool((end and end.oom) or (start and start.oom)),
+        max(0.0, end.at - start.at) if start and end else None,
+        asked=bool(end and end.asked),
+        told_by=(start or end).told_by if start or end else "sample",
+    )
+
+
+def _with_lines(found: list[Life], lines: Sequence[Sequence[str]], label: str) -> list[Life]:
+    """Give each life its lines: those from its start to the next one. Earlier lines are lives told by the
+    log."""
+    if not lines:
+        return found
+    begun = [place for place, life in enumerate(found) if seconds_of(life.start) is not None]
+    bounds = _places(lines, [(seconds_of(found[place].start) or 0.0) - 0.01 for place in begun])
+    first = bounds[0] if bounds else len(lines)
+    placed = list(found)
+    for place, begin, end in zip(begun, bounds, [*bounds[1:], len(lines)], strict=False):
+        if end > begin:
+            placed[place] = replace(found[place], first_line=begin + 1, last_line=end)
+    earlier = [
+        Life(label, 0, lines[b][0], lines[e - 1][0], first_line=b + 1, last_line=e, told_by="log")
+        for b, e in births.cut(lines, 0, first)
+    ]
+    if (
+        earlier and found and found[0].start is None
+    ):  # its end is known: its lines are the last of the earlier ones
+        last = earlier.pop()
+        placed[0] = replace(found[0], first_line=last.first_line, last_line=last.last_line)
+    return earlier + placed
+
+
+def _places(lines: Sequence[Sequence[str]], moments: list[float]) -> list[int]:
+    """For each moment, in order, the place of the first line at or after it."""
+    places: list[int] = []
+    place = 0
+    for moment in moments:
+        while place < len(lines):
+            at = seconds_of(lines[place][0])
+            if at is not None and at >= moment:
+                break
+            place += 1
+        places.append(place)
+    return places
+
+
+def _last(found: list[Life], sample: Mapping[str, Any]) -> list[Life]:
+    """Mark the current life, and say that it runs if the last sample says so."""
+    if not found:
+        return []
+    life = found[-1]
+    running = life.end is None and sample.get("status") in ("running", "paused")
+    seconds = life.seconds
+    if running:
+        now, start = seconds_of(sample.get("t")), seconds_of(life.start)
+        seconds = max(0.0, now - start) if now is not None and start is not None else None
+    return [*found[:-1], replace(life, current=True, running=running, seconds=seconds)]
+
+
+def _numbered(found: list[Life], sample: Mapping[str, Any]) -> list[Life]:
+    count = sample.get("restart_count")
+    last = len(found)
+    if isinstance(count, int) and count:
+        last = max(last, count if sample.get("status") == "restarting" else count + 1)
+    return [replace(life, number=last - len(found) + 1 + place) for place, life in enumerate(found)]
+
+
+@dataclass(frozen=True)
+class Lives:
+    """The lives of all containers of an evidence, by label."""
+
+    by_label: Mapping[str, tuple[Life, ...]]
+
+    @classmethod
+    def of(cls, evidence: Evidence) -> Lives:
+        """From the sections ``containers``, ``events`` and ``logs/…``, as far as they can be read."""
+        events = (evidence.data("events") or {}).get("items") or ()
+        found = {}
+        for item in (evidence.data("containers") or {}).get("items") or ():
+            label = str(item.get("label") or item.get("name") or "")
+            lines = (evidence.data(f"logs/{label}") or {}).get("lines") or ()
+            found[label] = tuple(lives(item, events, lines))
+        return cls(found)
+
+    def of_service(self, label: str) -> tuple[Life, ...]:
+        """The lives of one container, oldest first; none for a label that is not there."""
+        return self.by_label.get(label, ())
+
+    def last_exit(self, label: str) -> int | None:
+        """The exit code of the last life that ended, None where none did or its code is not known."""
+        return next((life.exit_code for life in reversed(self.of_service(label)) if not life.running), None)
