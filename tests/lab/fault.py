@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from tests.lab.waiting import CONDITIONS
 
 FOLDER = Path(__file__).resolve().parent / "faults"
 
@@ -108,7 +109,7 @@ def load_fault(fault: str | Path, folder: Path | str = FOLDER) -> Fault:
         image=_image(spec.get("image")),
         steps_before=_steps(steps.get("before"), bad),
         steps_after=_steps(steps.get("after"), bad),
-        wait_for=spec.get("wait_for") or {},
+        wait_for=_conditions(spec.get("wait_for") or {}, bad),
         expected=tuple(_cause(cause, bad) for cause in expect.get("causes") or ()),
         verdict=expect["verdict"],
         unexpected=tuple(expect.get("not") or ()),
@@ -150,6 +151,11 @@ def _known(given: Mapping[str, Any], known: set[str], bad, where: str) -> None:
         raise bad(f"{where} has no {', '.join(sorted(unknown))} (it has: {', '.join(sorted(known))})")
 
 
+def _conditions(given: Any, bad) -> Mapping[str, Any]:
+    _known(given, CONDITIONS, bad, "wait_for")
+    return given
+
+
 def _edits(given: Any, bad) -> tuple[Mapping[str, Any], ...]:
     edits = tuple(given or ())
     for edit in edits:
@@ -164,6 +170,8 @@ def _steps(given: Any, bad) -> tuple[Mapping[str, Any], ...]:
     for step in steps:
         if not isinstance(step, Mapping) or sum(kind in step for kind in STEP_KINDS) != 1:
             raise bad(f"a step is exactly one of {', '.join(STEP_KINDS)}: {step}")
+        if isinstance(step.get("wait"), Mapping):
+            _conditions(step["wait"], bad)
     return steps
 
 

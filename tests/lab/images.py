@@ -93,7 +93,7 @@ def python_image() -> str:
 def app_image(wanted: tuple[str, ...]) -> str:
     """The name of the application image with these requirement lines; builds it where it is missing."""
     base = python_image()
-    tag = _tag("backend", base, "app", "\n".join(wanted))
+    tag = app_tag(base, wanted)
     if _exists(tag):
         return tag
     with tempfile.TemporaryDirectory(prefix="lab-image-") as folder:
@@ -109,6 +109,11 @@ def app_image(wanted: tuple[str, ...]) -> str:
             pip_args = "--no-index --find-links /wheels"
         _docker_build(tag, context, BASE=base, PIP_ARGS=pip_args)
     return tag
+
+
+def app_tag(base: str, wanted: tuple[str, ...]) -> str:
+    """What the application image on this base with these requirement lines is called."""
+    return _tag("backend", base, "app", "\n".join(wanted))
 
 
 def _base() -> str:

@@ -4,7 +4,7 @@ A lab is two Compose projects, infrastructure and backend, under one prefix, run
 Compose files in ``.lab/<prefix>/``: whoever looks at containers, labels, files and paths sees a backend,
 never the name of a fault. Several labs run side by side under different prefixes; no host port is published.
 
-    python -m tests.lab.lab up [--fault NAME] [--prefix P]
+    python -m tests.lab.lab up --fault NAME [--prefix P]
     python -m tests.lab.lab down [--prefix P]
     python -m tests.lab.lab logs [--prefix P] [SERVICE…]
     python -m tests.lab.lab ps [--prefix P]
@@ -74,7 +74,7 @@ def up(
     reset_infra(lab, fault)
     for step in fault.steps_before:
         execute(lab, step)
-    _write_backend(lab, fault, apps)
+    write_backend(lab, fault, apps)
     compose(lab, "backend", "up", "--detach", "--quiet-pull")
     for step in fault.steps_after:
         execute(lab, step)
@@ -205,7 +205,8 @@ def _most_used(apps: Mapping[str, str]) -> str:
     return max(sorted(set(apps.values())), key=list(apps.values()).count)
 
 
-def _write_backend(lab: Lab, fault: Fault, apps: Mapping[str, str]) -> None:
+def write_backend(lab: Lab, fault: Fault, apps: Mapping[str, str]) -> None:
+    """Writes the backend's neutral copy: Compose file, override where there is one, .env, edits done."""
     lab.backend_dir.mkdir(parents=True)
     shutil.copy(COMPOSE / "backend" / "docker-compose.yml", lab.files["backend"])
     _write_dotenv(
@@ -272,7 +273,7 @@ def main(argv: list[str] | None = None) -> int:
         command = commands.add_parser(name)
         command.add_argument("--prefix", default=DEFAULT_PREFIX, help="of all names (default %(default)s)")
         if name == "up":
-            command.add_argument("--fault", default="healthy", help="name or path (default %(default)s)")
+            command.add_argument("--fault", required=True, help="its name, or the path of its file")
             command.add_argument("--faults-dir", default=str(FOLDER), help="where names are looked up")
         if name == "logs":
             command.add_argument("services", nargs="*")
