@@ -208,8 +208,8 @@ def _be_child(work: Work, write_fd: int, deadline: float) -> None:
 
 def _told(error: BaseException) -> Message:
     """Status and sentence of an exception; the parent masks the sentence."""
-    if isinstance(error, Unavailable):
-        return {"status": error.status, "why": error.why}
+    if getattr(error, "status", None) in STATUSES and isinstance(getattr(error, "why", None), str):
+        return {"status": error.status, "why": error.why}  # Unavailable, or MaskingFailed of the redactor
     if isinstance(error, MemoryError):
         return {"status": "no_reply",
                 "why": f"MemoryError: the probe needed more than {MEMORY_LIMIT // 2**20} MiB"}

@@ -15,7 +15,7 @@ from celery_triage.urls import parse
 
 _COMPOSE = "com.docker.compose."
 #: Variables whose values name something public: users, databases, hosts, queues.
-_PUBLIC_NAME = re.compile(
+PUBLIC_NAME = re.compile(
     r"(?:^|_)(?:USER|USERNAME|DB|DATABASE|DBNAME|HOST|HOSTNAME|SERVER|QUEUE|VHOST|APP)(?:_NAME)?$")
 _DEFAULT_HEALTH = {"Interval": 30.0, "Timeout": 30.0, "StartPeriod": 0.0}  # Docker's own, in seconds
 
@@ -95,7 +95,7 @@ def learn(redactor: Redactor, items: Iterable[Mapping[str, Any]]) -> None:
     for entry in items:
         redactor.publish((entry["label"], entry["name"], entry["service"], entry["project"], entry["image"],
                           entry["working_dir"], entry["user"], entry["hostname"], *entry["networks"]))
-        redactor.publish(value for name, value in entry["env"].items() if _PUBLIC_NAME.search(name.upper()))
+        redactor.publish(value for name, value in entry["env"].items() if PUBLIC_NAME.search(name.upper()))
         redactor.learn_env(entry["env"])
         redactor.learn_argv([*entry["entrypoint"], *entry["cmd"]])
         if entry["healthcheck"]:

@@ -81,6 +81,7 @@ class Stat:
     size: int
     mode: int
     target: str
+    modified: str = ""
 
     @property
     def is_file(self) -> bool:
@@ -178,7 +179,8 @@ class Engine(docker.APIClient):
             return None
         try:
             told = json.loads(base64.b64decode(header))
-            return Stat(int(told["size"]), int(told["mode"]), str(told.get("linkTarget") or ""))
+            return Stat(int(told["size"]), int(told["mode"]), str(told.get("linkTarget") or ""),
+                        str(told.get("mtime") or ""))
         except (ValueError, KeyError, TypeError, binascii.Error):
             raise EngineError("the engine gave no file status that can be read") from None
 
@@ -201,10 +203,14 @@ class Engine(docker.APIClient):
         Asked only after HEAD has said that it is a file and how large: GET on a folder would send all of it.
         """
         found = self.follow(container, path)
-        if found is None or not found[1].is_file or found[1].size > limit:
+        return self.read_found(container, *found, limit) if found else None
+
+    def read_found(self, container: str, path: str, stat: Stat, limit: int = FILE_LIMIT) -> bytes | None:
+        """The content of what `follow` has found, if it is a regular file of at most `limit` bytes."""
+        if not stat.is_file or stat.size > limit:
             return None
         place = f"/containers/{quote(container)}/archive"
-        with self.opened("GET", place, path=found[0]) as response, _told():
+        with self.opened("GET", place, path=path) as response, _told():
             raw = _read(response, limit + 64 * 2**10)
         try:
             with tarfile.open(fileobj=io.BytesIO(raw)) as archive:

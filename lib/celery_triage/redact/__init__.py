@@ -11,10 +11,11 @@ choose what vanishes.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import hmac
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -31,6 +32,28 @@ VOCABULARY = frozenset((
     "connection", "refused", "template0", "template1", "shutdown", "exception", "traceback", "sqlalchemy",
     "container", "services", "networks", "healthcheck", "celery_beat", "production", "development", "kombu",
 ))
+
+
+class MaskingFailed(Exception):
+    """Masking came upon something that it cannot read: nothing of that section may be shown."""
+
+    status, why = "withheld", "masking failed, so nothing of it is shown"
+
+    def __init__(self) -> None:
+        super().__init__(self.why)
+
+
+def _withholding(mask: Callable) -> Callable:
+    """A masking method whose every error is MaskingFailed, without the text of the first one."""
+
+    @functools.wraps(mask)
+    def careful(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return mask(*args, **kwargs)
+        except Exception:
+            raise MaskingFailed from None
+
+    return careful
 
 
 class Redactor:
@@ -112,6 +135,7 @@ class Redactor:
             self._table = sorted(table.items(), key=lambda pair: (-len(pair[0]), pair[0]))
         return self._table
 
+    @_withholding
     def replace_known(self, text: str) -> str:
         """Known secrets replaced in clean text, nothing else looked at."""
         for form, token in self._forms():
@@ -121,11 +145,13 @@ class Redactor:
 
     # Masking
 
+    @_withholding
     def text(self, raw: bytes | str, limit: int | None = None) -> str:
         """Any text from outside: cleaned, masked, then cut to `limit` characters."""
         text = self.replace_known(positions.everything(clean(raw), self.token))
         return text if limit is None else cut(text, limit)
 
+    @_withholding
     def lines(self, lines: Iterable[bytes | str], limit: int | None = None) -> list[str]:
         """Lines of one log or file, one for one; private keys over several lines are seen as such.
 
@@ -139,18 +165,22 @@ class Redactor:
             masked = [line.replace(form, token) for line in masked]
         return masked if limit is None else [cut(line, limit) for line in masked]
 
+    @_withholding
     def value(self, name: str, value: str | bytes) -> str:
         """The value of one variable, key or option of that name."""
         return self.replace_known(self._env_value(name, clean(value), self.token))
 
+    @_withholding
     def env(self, env: Mapping[str, str | None]) -> dict[str, str]:
         """An environment, names kept."""
         return {clean(name): self.value(name, value or "") for name, value in env.items()}
 
+    @_withholding
     def argv(self, argv: Sequence[str]) -> list[str]:
         """A command line, word by word; a secret may stand in the word behind its option."""
         return [self.replace_known(word) for word in self._argv([clean(word) for word in argv], self.token)]
 
+    @_withholding
     def data(self, value: Any) -> Any:
         """Plain JSON data, masked throughout: strings as text, under a secret's name as its value."""
         if isinstance(value, str):
@@ -168,6 +198,7 @@ class Redactor:
             return [self._data_under(name, item) for item in value]
         return self.data(value)
 
+    @_withholding
     def data_known(self, value: Any) -> Any:
         """Masked JSON data once more, for the secrets learnt since: known values only, no positions."""
         if isinstance(value, str):
@@ -234,4 +265,6 @@ def _files(where: Path) -> Iterator[Path]:
                 yield path
 
 
-__all__ = ["CUT", "VOCABULARY", "Redactor", "clean", "cut", "is_no_secret", "is_secret_name", "tail"]
+__all__ = [
+    "CUT", "VOCABULARY", "MaskingFailed", "Redactor", "clean", "cut", "is_no_secret", "is_secret_name", "tail",
+]

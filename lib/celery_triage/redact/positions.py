@@ -151,8 +151,8 @@ def urls(text: str, mask: Mask, *, whole: bool = False) -> str:
 def _userinfo_length(rest: str, http: bool, whole: bool) -> int:
     """How many characters of what follows ``://`` are userinfo (without the ``@`` behind it); 0 for none.
 
-    By the standard it ends at the last ``@`` before the first ``/ ? #``. A password that was not escaped breaks
-    that: then a later ``@`` is its end, unless what stands first is a plain host and port.
+    By the standard it ends at the last ``@`` before the first ``/ ? #``. A password that was not escaped
+    breaks that: then a later ``@`` is its end, unless what stands first is a plain host and port.
     """
     ends = [place for place in (rest.find(mark) for mark in "/?#") if place >= 0]
     authority = min(ends, default=len(rest))
