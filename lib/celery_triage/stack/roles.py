@@ -65,8 +65,8 @@ def role_of(
         found = [_SETTINGS[name] for name in _SETTINGS if name in env]
         found += [_PORTS[port] for port in exposed if port in _PORTS]
         return found[0] if found else "other"
-    if subcommand is None and argv is None:
-        return _by_script(item) or "app"
+    if subcommand is None:
+        return _by_script(item, argv) or "app"
     return "app"
 
 
@@ -89,11 +89,15 @@ def _by_image(image: str) -> str | None:
     return next((_IMAGES[word] for word in words if word in _IMAGES), None)
 
 
-def _by_script(item: Mapping[str, Any]) -> str | None:
-    """The role that the name of a start-up script gives away (``/start-celeryworker``), then the
-    service's."""
-    script = " ".join([*(item.get("entrypoint") or ()), *(item.get("cmd") or ())])
-    for text in (script, item.get("service") or "", item.get("name") or ""):
+def _by_script(item: Mapping[str, Any], argv: Sequence[str] | None) -> str | None:
+    """The role that the name of a start-up script gives away (``/start-celeryworker``); where the command
+    cannot be read, the service's name does."""
+    if argv is not None:
+        texts = [argv[0].rsplit("/", 1)[-1]] if argv else []
+    else:
+        script = " ".join([*(item.get("entrypoint") or ()), *(item.get("cmd") or ())])
+        texts = [script, item.get("service") or "", item.get("name") or ""]
+    for text in texts:
         for role in ("flower", "beat", "worker"):
             if role in text.lower():
                 return role

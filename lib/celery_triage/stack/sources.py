@@ -174,7 +174,7 @@ def read_banner(texts: Iterable[str]) -> dict[str, Any]:
                 found.setdefault("queues", []).append(match[1])
         elif match := re.search(r"\. broker -> (\S+://\S*)", text):
             found = {"role": "beat", "broker": match[1]}
-        elif match := re.search(r"command\] Broker: (\S+://\S*)", text):
+        elif match := re.search(r"command:\d+\] Broker: (\S+://\S*)", text):
             found = {"role": "flower", "broker": match[1]}
     return found
 
