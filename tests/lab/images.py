@@ -224,7 +224,7 @@ def main(names: list[str]) -> int:
         print(image)
     for name in names or lab.fault_names():
         fault = lab.load_fault(name)
-        for image in sorted(set(lab.images_for(fault).values())):
+        for image in sorted(lab.all_images(fault)):
             print(image, name)
     _say(f"all images there after {time.monotonic() - started:.0f} s")
     return 0

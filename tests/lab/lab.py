@@ -51,8 +51,8 @@ from tests.lab.waiting import NotReached, wait_for, wait_until
 
 __all__ = [
     "BACKEND_SERVICES", "COMPOSE", "DATABASE", "BadFault", "Fault", "Foreign", "Lab", "NotReached",
-    "StepFailed", "apply_edits", "apply_manual", "compose", "docker", "down", "execute", "fault_names",
-    "images_for",
+    "StepFailed", "all_images", "apply_edits", "apply_manual", "compose", "docker", "down", "execute",
+    "fault_names", "images_for",
     "load_fault", "psql", "refuse_foreign", "reset_infra", "states", "up", "wait_for",
 ]  # fmt: skip
 
@@ -173,6 +173,15 @@ def images_for(fault: Fault) -> dict[str, str]:
     return _images(fault.image)
 
 
+def all_images(fault: Fault) -> set[str]:
+    """Every application image that this fault needs, also for a cure by hand; builds what is missing."""
+    found = set(images_for(fault).values())
+    for done in fault.manual.values():
+        if done["image"]:
+            found |= set(_images(_laid_over(fault, done["image"])).values())
+    return found
+
+
 def apply_manual(lab: Lab, fault: Fault, finding: str) -> bool:
     """Does what a person does for a finding whose remedy is manual; False where the fault does not say.
 
@@ -201,6 +210,11 @@ def _images(sets: Mapping[str | None, Mapping[str, str | None]]) -> dict[str, st
     return {service: built[lines] for service, lines in wanted.items()}
 
 
+def _laid_over(fault: Fault, changes: Mapping[str | None, Mapping[str, str | None]]):
+    keys = {*fault.image, *changes}
+    return {key: {**fault.image.get(key, {}), **changes.get(key, {})} for key in keys}
+
+
 def _most_used(apps: Mapping[str, str]) -> str:
     return max(sorted(set(apps.values())), key=list(apps.values()).count)
 
@@ -224,9 +238,7 @@ def write_backend(lab: Lab, fault: Fault, apps: Mapping[str, str]) -> None:
 
 def _change_image(lab: Lab, fault: Fault, changes: Mapping[str | None, Mapping[str, str | None]]) -> None:
     """Lays `changes` over the fault's own requirement sets and points the lab's files to the new images."""
-    apps = _images(
-        {key: {**fault.image.get(key, {}), **changes.get(key, {})} for key in {*fault.image, *changes}}
-    )
+    apps = _images(_laid_over(fault, changes))
     env, override = lab.files["env"], lab.files["backend_override"]
     env.write_text(IMAGE_LINE.sub(f"BACKEND_IMAGE={_most_used(apps)}", env.read_text()))
     before = yaml.safe_load(override.read_text()) if override.exists() else {}
