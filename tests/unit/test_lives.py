@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from celery_triage.lives import Life, Lives, from_log, lives, seconds_of, told
+from celery_triage.lives import Life, Lives, from_log, lives, reached, seconds_of, told
 from celery_triage.model import Evidence, Section
 
 BASE = datetime(2026, 11, 23, 21, 12, 0, tzinfo=UTC)
@@ -281,3 +281,88 @@ def test_lives_of_an_evidence_are_found_by_label() -> None:
     assert [life.running for life in found.of_service("w")] == [False, True]
     assert found.of_service("nobody") == ()
     assert found.last_exit("nobody") is None
+
+
+UP_TO_54 = {"app", "options", "url", "broker", "consuming"}
+ALL = UP_TO_54 | {"driver", "database"}
+
+
+@pytest.mark.parametrize(
+    ("name", "role", "proven"),
+    [
+        ("healthy-worker_5.4", "worker", UP_TO_54),
+        ("healthy-worker_5.6", "worker", ALL),
+        ("healthy-worker_5.7", "worker", ALL),
+        ("healthy-beat_5.4", "beat", UP_TO_54),
+        ("healthy-beat_5.6", "beat", ALL),
+        ("healthy-beat_5.7", "beat", ALL),
+        ("healthy-flower_5.7", "flower", {"app", "options", "url", "broker"}),
+        ("quoting-worker_5.7", "worker", ALL),
+        ("unknown-option_5.4", "worker", set()),
+        ("unknown-option_5.7", "worker", set()),
+        ("app-module-missing_5.7", "worker", set()),
+        ("tasks-import-error_5.7", "worker", set()),
+        ("url-bad-port_5.7", "worker", set()),
+        ("driver-not-installed_5.4", "worker", UP_TO_54),
+        ("driver-not-installed_5.6", "worker", set()),
+        ("driver-not-installed_5.7", "worker", set()),
+        ("driver-not-installed-beat_5.4", "beat", UP_TO_54),
+        ("driver-not-installed-beat_5.7", "beat", {"app", "options"}),
+        ("database-missing_5.4", "worker", UP_TO_54),
+        ("database-missing_5.5", "worker", set()),
+        ("database-missing_5.6", "worker", set()),
+        ("database-missing-beat_5.7", "beat", {"app", "options"}),
+        ("broker-wrong-host_5.4", "worker", {"app", "options", "url"}),
+        ("broker-wrong-host_5.7", "worker", ALL - {"broker", "consuming"}),
+        ("broker-refused_5.6", "worker", ALL - {"broker", "consuming"}),
+        ("broker-wrong-password_5.7", "worker", ALL - {"broker", "consuming"}),
+        ("broker-wrong-host-beat_5.4", "beat", {"app", "options"}),
+        ("broker-wrong-host-beat_5.7", "beat", {"app", "options"}),
+        ("broker-wrong-password-flower_5.7", "flower", {"app", "options"}),
+    ],
+)
+def test_what_a_recorded_life_proves(name: str, role: str, proven: set[str]) -> None:
+    """Each recorded start proves exactly the steps that it had really passed."""
+    found = reached(recorded(name), role)
+    assert found.proven == proven
+    assert all(place is not None for place, _ in found.proofs.values())
+
+
+def test_a_pool_process_that_speaks_of_being_ready_proves_nothing() -> None:
+    """Only the main process's own words count: an application may log anything."""
+    quoted = lines(
+        (1, "[2026-11-23 21:11:20,500: INFO/ForkPoolWorker-1] x@y ready."),
+        (2, "[2026-11-23 21:11:20,500: INFO/MainProcess] a ticket: Connected to redis://redis:6379/0"),
+    )
+    assert reached(quoted, "worker", version="5.7").proven == frozenset()
+
+
+def test_other_log_formats_are_understood() -> None:
+    """With a log format of its own a worker still says the same words."""
+    own = lines((1, '{"level": "info", "msg": "Connected to redis://redis:6379/0"}'), (2, "INFO w@h ready."))
+    assert reached(own, "worker", version="5.6.3").step == "consuming"
+
+
+def test_a_ping_reply_proves_a_worker_without_any_log() -> None:
+    """Where no log is kept, the reply to a ping proves that it consumes, and from 5.5 on its database too."""
+    assert reached([], "worker", version="5.7.0", ping="pong").proven == ALL
+    assert reached([], "worker", version="5.4.0", ping="pong").proven == UP_TO_54
+    assert reached([], "worker", ping="pong").proven == UP_TO_54
+
+
+def test_age_alone_proves_only_what_fails_at_once() -> None:
+    """A life that is old enough has passed module and options, never the broker, whose failure kills nobody."""
+    assert reached([], "worker", seconds=61).proven == {"app", "options", "url"}
+    assert reached([], "worker", seconds=61, longest_failure=40).proven == frozenset()
+    assert reached([], "beat", seconds=300).proven == {"app", "options"}
+    assert reached([], "worker").step is None
+
+
+def test_a_result_backend_without_a_database_proves_no_database() -> None:
+    """The banner names the result backend: with Redis there is no database to prove."""
+    log = recorded("healthy-worker_5.7")
+    log = [
+        [when, stream, text.replace("results:     postgresql+psycopg://", "results:     redis://")]
+        for when, stream, text in log
+    ]
+    assert reached(log, "worker").proven == ALL - {"database"}

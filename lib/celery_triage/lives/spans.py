@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from celery_triage import births
+from celery_triage.lives import births
 from celery_triage.model import Evidence
 
 #: Two tellings of one start or end are closer than this, two different ones farther apart (seconds).

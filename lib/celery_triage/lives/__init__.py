@@ -1,0 +1,8 @@
+"""The lives of containers: when each began and ended, how, what it said, how far it got. Pure."""
+
+from __future__ import annotations
+
+from celery_triage.lives.reached import STEPS, Reached, reached
+from celery_triage.lives.spans import Life, Lives, from_log, lives, seconds_of, told
+
+__all__ = ["STEPS", "Life", "Lives", "Reached", "from_log", "lives", "reached", "seconds_of", "told"]
