@@ -332,7 +332,7 @@ def test_a_pool_process_that_speaks_of_being_ready_proves_nothing() -> None:
     """Only the main process's own words count: an application may log anything."""
     quoted = lines(
         (1, "[2026-11-23 21:11:20,500: INFO/ForkPoolWorker-1] x@y ready."),
-        (2, "[2026-11-23 21:11:20,500: INFO/MainProcess] a ticket: Connected to redis://redis:6379/0"),
+        (2, "[2026-11-23 21:11:20,500: INFO/MainProcess] ticket: Connected to redis://redis:6379/0"),
     )
     assert reached(quoted, "worker", version="5.7").proven == frozenset()
 

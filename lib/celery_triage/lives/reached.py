@@ -20,8 +20,8 @@ from typing import Any
 
 #: What a start passes, in the order in which a worker of 5.5 or later passes it.
 STEPS = ("app", "options", "url", "driver", "database", "broker", "consuming")
-#: A life that lasts longer than this, and twice as long as the longest one that failed, has passed what ends a
-#: start at once: the application, the options, the URL. Seconds; recorded failures took 0.3 to 12 s.
+#: A life that lasts longer than this, and twice as long as the longest one that failed, has passed what
+#: ends a start at once: the application, the options, the URL. Seconds; recorded failures took 0.3 to 12 s.
 OUTLIVED = 60.0
 
 _HEAD = re.compile(r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}: \w+/([\w:-]+)\] ")
@@ -29,8 +29,6 @@ _WORKER = re.compile(r"\s*-{14} \S+@\S+ v(\d+)\.(\d+)")
 _BEAT = re.compile(r"celery beat v(\d+)\.(\d+)\S* .{0,40}is starting\.")
 _RESULTS = re.compile(r"- \*\* -{10} \.> results:\s+(\S+)")
 _CONNECTED = re.compile(
-    r"Connected to (?:\w+\+)?(?:redis|rediss|sentinel|amqp|amqps|pyamqp|sqs|memory|filesystem)://"
-)
     r"Connected to (?:\w+\+)?(?:redis|rediss|sentinel|amqp|amqps|pyamqp|sqs|memory|filesystem)://"
 )
 _READY = re.compile(r"\S+@\S+ ready\.")

@@ -4,10 +4,9 @@
         --postgres DIR [--only NAME …] [--version 5.7 …]
 
 DIR of ``--environments`` holds ``celery-X.Y.Z`` virtual environments (``extract.py`` makes them; redis and
-SQLAlchemy added) and folders ``psycopg2``, ``psycopg3``, ``sqla21``, ``flower22`` of packages to add. Each recording
-is ``NAME_VERSION.log``: a head of ``## key: value`` lines, then ``time stream text`` as ``docker logs -t`` has it.
-Passwords are made up, paths of this machine replaced.
-"""
+SQLAlchemy added) and folders ``psycopg2``, ``psycopg3``, ``sqla21``, ``flower22`` of packages to add. Each
+recording is ``NAME_VERSION.log``: a head of ``## key: value`` lines, then ``time stream text`` as ``docker
+logs -t`` has it. Passwords are made up, paths of this machine replaced. """
 
 from __future__ import annotations
 
@@ -32,9 +31,9 @@ HERE = Path(__file__).resolve().parent
 
 
 class Stack:
-    """Redis at 127.0.0.2 (``redis``), one with a password at 127.0.0.4 (``redis-auth``), PostgreSQL at 127.0.0.3
-    (``postgres``) with database ``ai_backend`` and role ``app``, one that never ends starting at 127.0.0.5
-    (``postgres-starting``)."""
+    """Redis at 127.0.0.2 (``redis``), one with a password at 127.0.0.4 (``redis-auth``), PostgreSQL at
+    127.0.0.3 (``postgres``) with database ``ai_backend`` and role ``app``, one that never ends starting at
+    127.0.0.5 (``postgres-starting``)."""
 
     def __init__(self, folder: Path, redis: Path, postgres: Path) -> None:
         self.folder, self.redis, self.postgres, self.running = folder, redis, postgres, []
@@ -42,21 +41,33 @@ class Stack:
     def start(self) -> None:
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
         hosts = self.folder / "hosts"
-        hosts.write_text("127.0.0.1 localhost 0dfd1b61c619\n127.0.0.2 redis\n127.0.0.3 postgres\n"
-                         "127.0.0.4 redis-auth\n127.0.0.5 postgres-starting\n127.0.0.6 nothing-listens\n")
-        for source, target in ((hosts, "/etc/hosts"), (self.empty("resolv.conf"), "/etc/resolv.conf"),
-                               (self.empty("nsswitch.conf", "hosts: files\npasswd: files\n"), "/etc/nsswitch.conf")):
+        hosts.write_text(
+            "127.0.0.1 localhost 0dfd1b61c619\n127.0.0.2 redis\n127.0.0.3 postgres\n"
+            "127.0.0.4 redis-auth\n127.0.0.5 postgres-starting\n127.0.0.6 nothing-listens\n"
+        )
+        for source, target in (
+            (hosts, "/etc/hosts"),
+            (self.empty("resolv.conf"), "/etc/resolv.conf"),
+            (self.empty("nsswitch.conf", "hosts: files\npasswd: files\n"), "/etc/nsswitch.conf"),
+        ):
             subprocess.run(["mount", "--bind", str(source), target], check=True)
         subprocess.run(["hostname", "0dfd1b61c619"], check=True)
         environment = os.environ | {"LD_LIBRARY_PATH": str(self.redis / "usr/lib/x86_64-linux-gnu")}
         server = str(self.redis / "usr/bin/redis-server")
         for address, extra in (("127.0.0.2", []), ("127.0.0.4", ["--requirepass", "right-example"])):
-            self.running.append(subprocess.Popen(
-                [server, "--bind", address, "--save", "", "--dir", str(self.folder), *extra],
-                env=environment, stdout=subprocess.DEVNULL))
+            self.running.append(
+                subprocess.Popen(
+                    [server, "--bind", address, "--save", "", "--dir", str(self.folder), *extra],
+                    env=environment,
+                    stdout=subprocess.DEVNULL,
+                )
+            )
         self.cluster("data", "127.0.0.3", "max_connections = 12\n")
-        for statement in ("create role app login password 'app-example'", "create database ai_backend owner app",
-                          "create role nologin_role password 'app-example'"):
+        for statement in (
+            "create role app login password 'app-example'",
+            "create database ai_backend owner app",
+            "create role nologin_role password 'app-example'",
+        ):
             self.sql(statement)
 
     def empty(self, name: str, text: str = "") -> Path:
@@ -71,30 +82,71 @@ class Stack:
         os.chown(data, user.pw_uid, user.pw_gid)
 
         def run(*words: str) -> None:
-            subprocess.run(words, check=True, user="postgres", group="postgres", cwd="/", stdout=subprocess.DEVNULL,
-                           extra_groups=[], stderr=subprocess.STDOUT)
+            subprocess.run(
+                words,
+                check=True,
+                user="postgres",
+                group="postgres",
+                cwd="/",
+                stdout=subprocess.DEVNULL,
+                extra_groups=[],
+                stderr=subprocess.STDOUT,
+            )
+
         run(str(self.postgres / "initdb"), "-D", str(data), "-A", "trust", "-U", "postgres")
         with (data / "pg_hba.conf").open("w") as file:
-            file.write("local all all trust\nhost all postgres all trust\n"
-                       "host ai_backend outsider all reject\nhost all all all scram-sha-256\n")
+            file.write(
+                "local all all trust\nhost all postgres all trust\n"
+                "host ai_backend outsider all reject\nhost all all all scram-sha-256\n"
+            )
         with (data / "postgresql.conf").open("a") as file:
-            file.write(f"listen_addresses = '{address}'\nunix_socket_directories = '/tmp'\nfsync = off\n{settings}")
+            file.write(
+                f"listen_addresses = '{address}'\nunix_socket_directories = '/tmp'\nfsync = off\n{settings}"
+            )
         run(str(self.postgres / "pg_ctl"), "-D", str(data), "-w", "-l", str(data / "log"), "start")
 
     def sql(self, statement: str, database: str = "postgres") -> None:
-        subprocess.run([str(self.postgres / "psql"), "-h", "127.0.0.3", "-U", "postgres", "-qc", statement, database],
-                       check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            [str(self.postgres / "psql"), "-h", "127.0.0.3", "-U", "postgres", "-qc", statement, database],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
 
     def starting(self) -> None:
-        """A copy of the cluster that waits for its log for ever: every connection is told that it is starting."""
+        """A copy of the cluster that waits for its log for ever: every connection is told that it is
+        starting."""
         copy = self.folder / "starting"
-        subprocess.run([str(self.postgres / "pg_basebackup"), "-h", "127.0.0.3", "-U", "postgres", "-D", str(copy),
-                        "-X", "none", "-c", "fast"], check=True, user="postgres", group="postgres", cwd="/tmp",
-                       extra_groups=[], stderr=subprocess.DEVNULL)
+        subprocess.run(
+            [
+                str(self.postgres / "pg_basebackup"),
+                "-h",
+                "127.0.0.3",
+                "-U",
+                "postgres",
+                "-D",
+                str(copy),
+                "-X",
+                "none",
+                "-c",
+                "fast",
+            ],
+            check=True,
+            user="postgres",
+            group="postgres",
+            cwd="/tmp",
+            extra_groups=[],
+            stderr=subprocess.DEVNULL,
+        )
 
     def stop(self) -> None:
-        subprocess.run([str(self.postgres / "pg_ctl"), "-D", str(self.folder / "data"), "-m", "immediate", "stop"],
-                       user="postgres", group="postgres", cwd="/", extra_groups=[], stdout=subprocess.DEVNULL)
+        subprocess.run(
+            [str(self.postgres / "pg_ctl"), "-D", str(self.folder / "data"), "-m", "immediate", "stop"],
+            user="postgres",
+            group="postgres",
+            cwd="/",
+            extra_groups=[],
+            stdout=subprocess.DEVNULL,
+        )
         for process in self.running:
             process.kill()
 
@@ -118,16 +170,26 @@ class Recorder:
         for item in scenario.get("without", ()):
             (app / "without" / item).mkdir(parents=True)
             (app / "without" / item / "__init__.py").write_text(
-                f"raise ModuleNotFoundError(\"No module named '{item}'\", name='{item}')\n")
-        env = {"PATH": f"{base}/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1", "HOME": "/root",
-               "PYTHONPATH": ":".join(map(str, folders)), "COLUMNS": "80", "PYTHONDONTWRITEBYTECODE": "1",
-               "CELERY_BROKER_URL": "redis://redis:6379/0",
-               "CELERY_RESULT_BACKEND": "db+postgresql+psycopg://app:app-example@postgres:5432/ai_backend",
-               **scenario.get("env", {})}
+                f"raise ModuleNotFoundError(\"No module named '{item}'\", name='{item}')\n"
+            )
+        env = {
+            "PATH": f"{base}/bin:/usr/bin:/bin",
+            "LANG": "C.UTF-8",
+            "PYTHONUNBUFFERED": "1",
+            "HOME": "/root",
+            "PYTHONPATH": ":".join(map(str, folders)),
+            "COLUMNS": "80",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "CELERY_BROKER_URL": "redis://redis:6379/0",
+            "CELERY_RESULT_BACKEND": "db+postgresql+psycopg://app:app-example@postgres:5432/ai_backend",
+            **scenario.get("env", {}),
+        }
         for statement in scenario.get("sql", ()):
             self.stack.sql(statement)
-        held = [subprocess.Popen(words, cwd=app, env=env | {"PGCONNECT_TIMEOUT": "3"}, stdin=subprocess.PIPE)
-                for words in scenario.get("hold", ())]
+        held = [
+            subprocess.Popen(words, cwd=app, env=env | {"PGCONNECT_TIMEOUT": "3"}, stdin=subprocess.PIPE)
+            for words in scenario.get("hold", ())
+        ]
         time.sleep(2 if held else 0)
         lines, code, seconds = self.run(scenario, app, env)
         for process in held:
@@ -136,40 +198,74 @@ class Recorder:
         for statement in scenario.get("sql_after", ()):
             self.stack.sql(statement)
         versions = subprocess.run(
-            [f"{base}/bin/python", "-c", "from importlib.metadata import version as v; import importlib.util as u; "
-             "print('; '.join(f'{n} {v(n)}' for n in ('celery','kombu','click','redis','SQLAlchemy','psycopg',"
-             "'psycopg2-binary','flower') if u.find_spec(n.split('-')[0].lower())))"],
-            env=env, text=True, capture_output=True, check=True).stdout.strip()
-        head = {"command": scenario["command"], "versions": versions, "exit": code, "seconds": f"{seconds:.1f}",
-                "what": scenario["what"], **scenario.get("facts", {})}
+            [
+                f"{base}/bin/python",
+                "-c",
+                "from importlib.metadata import version as v; import importlib.util as u; "
+                "print('; '.join(f'{n} {v(n)}' for n in ('celery','kombu','click','redis','SQLAlchemy','psycopg',"
+                "'psycopg2-binary','flower') if u.find_spec(n.split('-')[0].lower())))",
+            ],
+            env=env,
+            text=True,
+            capture_output=True,
+            check=True,
+        ).stdout.strip()
+        head = {
+            "command": scenario["command"],
+            "versions": versions,
+            "exit": code,
+            "seconds": f"{seconds:.1f}",
+            "what": scenario["what"],
+            **scenario.get("facts", {}),
+        }
         text = "".join(f"## {key}: {value}\n" for key, value in head.items())
         text += "".join(f"{stamp} {stream} {self.plain(line, app, base)}\n" for stamp, stream, line in lines)
         (HERE / f"{name}_{version}.log").write_text(text)
         print(f"{name}_{version}: exit {code} after {seconds:.1f} s, {len(lines)} lines", flush=True)
         shutil.rmtree(app, ignore_errors=True)
-        subprocess.run([str(self.stack.redis / "usr/bin/redis-cli"), "-h", "127.0.0.2", "flushall"],
-                       env={"LD_LIBRARY_PATH": str(self.stack.redis / "usr/lib/x86_64-linux-gnu")},
-                       stdout=subprocess.DEVNULL, check=False)
+        subprocess.run(
+            [str(self.stack.redis / "usr/bin/redis-cli"), "-h", "127.0.0.2", "flushall"],
+            env={"LD_LIBRARY_PATH": str(self.stack.redis / "usr/lib/x86_64-linux-gnu")},
+            stdout=subprocess.DEVNULL,
+            check=False,
+        )
 
     def run(self, scenario: dict, app: Path, env: dict) -> tuple[list[tuple[str, str, str]], str, float]:
         lines: list[tuple[str, str, str]] = []
         began = time.monotonic()
-        process = subprocess.Popen(shlex.split(scenario["command"]), cwd=app, env=env, text=True, errors="replace",
-                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                   start_new_session=True)
+        process = subprocess.Popen(
+            shlex.split(scenario["command"]),
+            cwd=app,
+            env=env,
+            text=True,
+            errors="replace",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
 
         def read(stream: str, pipe) -> None:
             for line in pipe:
                 stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
                 lines.append((stamp, stream, line.rstrip("\n")))
-        readers = [threading.Thread(target=read, args=item)
-                   for item in (("out", process.stdout), ("err", process.stderr))]
+
+        readers = [
+            threading.Thread(target=read, args=item)
+            for item in (("out", process.stdout), ("err", process.stderr))
+        ]
         for reader in readers:
             reader.start()
         for after, command in scenario.get("then", ()):
             time.sleep(max(0, began + after - time.monotonic()))
-            subprocess.run(shlex.split(command), cwd=app, env=env, stdout=subprocess.DEVNULL,
-                           stderr=subprocess.DEVNULL, check=False)
+            subprocess.run(
+                shlex.split(command),
+                cwd=app,
+                env=env,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                check=False,
+            )
         try:
             process.wait(max(0.1, began + scenario.get("limit", 30) - time.monotonic()))
             code = str(process.returncode)
@@ -191,8 +287,14 @@ class Recorder:
         return sorted(lines, key=lambda line: line[0]), code, seconds
 
     def plain(self, line: str, app: Path, base: Path) -> str:
-        line = line.replace(str(app), "/app").replace(f"{base}/lib", "/usr/local/lib").replace(str(base), "/usr/local")
-        line = re.sub(re.escape(str(self.environments)) + r"/drv/\w+", "/usr/local/lib/python3.11/site-packages", line)
+        line = (
+            line.replace(str(app), "/app")
+            .replace(f"{base}/lib", "/usr/local/lib")
+            .replace(str(base), "/usr/local")
+        )
+        line = re.sub(
+            re.escape(str(self.environments)) + r"/drv/\w+", "/usr/local/lib/python3.11/site-packages", line
+        )
         line = re.sub(r"/[^\s\"']*/lib/python3\.11/(?!site-packages)", "/usr/local/lib/python3.11/", line)
         return line.replace(str(self.folder), "/tmp")
 
