@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from .model import Diagnosis, Evidence
 
 OK, UNKNOWN, WRONG_USE, NOT_WRITTEN, INTERRUPTED, TERMINATED = 0, 3, 64, 69, 130, 143
-SINCE = r"\d+[smhd]"
 
 
 class Ended(Exception):
@@ -74,12 +73,8 @@ _LIVE = (
         multiple=True,
         help="All containers on this Docker network. Repeatable.",
     ),
-    click.option(
-        "--broker-url-env", metavar="VAR", multiple=True, help="Variable that holds the broker's URL."
-    ),
-    click.option(
-        "--db-url-env", metavar="VAR", multiple=True, help="Variable that holds the database's URL."
-    ),
+    click.option("--broker-url-env", metavar="VAR", help="Variable that holds the broker's URL."),
+    click.option("--db-url-env", metavar="VAR", help="Variable that holds the database's URL."),
     click.option("--no-broadcast", is_flag=True, help="Send no Celery ping; nothing at all is then written."),
     click.option("--no-login", is_flag=True, help="Send no password anywhere."),
     click.option(
@@ -113,8 +108,7 @@ def cli() -> None:
 )
 def run(only: str, reports: Path | None, **asked: Any) -> int:
     """Diagnose, execute the runbooks, and write a dated report. Prints the path of its first page."""
-    from . import report, runbooks
-    from .report import archive
+    from . import runbooks
 
     numbers = [part.strip() for part in only.split(",") if part.strip()]
     try:
@@ -122,6 +116,9 @@ def run(only: str, reports: Path | None, **asked: Any) -> int:
     except runbooks.NoRunbooks as error:
         raise Ended(WRONG_USE, str(error)) from None
     evidence, redactor = obtain(**asked)
+    from . import report  # not before: it brings threads with it, and collecting forks
+    from .report import archive
+
     out = reports or runbooks.folder().parent / "reports"
     try:
         made = report.run(evidence, out, numbers, say, redactor=redactor)
@@ -174,20 +171,13 @@ def check(as_json: bool, **asked: Any) -> int:
     required=True,
     help="The folder to write; it must not exist yet.",
 )
-@click.option(
-    "--sections",
-    metavar="NAMES",
-    default="",
-    hidden=True,
-    help="Only these sections, separated by blanks (what a runbook reads).",
-)
-def collect(output: Path, sections: str, **asked: Any) -> int:
+def collect(output: Path, **asked: Any) -> int:
     """Collect the evidence into a folder, secrets masked. Diagnose it anywhere with --bundle."""
     from . import bundle
 
     if output.exists():
         raise Ended(WRONG_USE, f"{output} exists already; evidence is written to a new folder")
-    evidence, redactor = obtain(bundle=None, sections=tuple(sections.split()), **asked)
+    evidence, redactor = obtain(bundle=None, **asked)
     try:
         bundle.save(evidence, output)
     except OSError as error:
@@ -237,7 +227,36 @@ def _rule(rule: Any) -> dict[str, Any]:
 def obtain(bundle: Path | None, **asked: Any) -> tuple[Evidence, Any]:
     """The evidence that was asked for, and the redactor that knows the live stack's secrets (None for a
     bundle)."""
-    raise NotImplementedError
+    if bundle is not None:
+        return recorded(bundle, asked), None
+    from .collect import CannotCollect, CollectOptions, NoTarget, collect
+    from .redact import Redactor
+
+    redactor = Redactor()
+    say("collecting evidence …")
+    try:
+        options = CollectOptions(**{name: None if value == "" else value for name, value in asked.items()})
+        return collect(options, redactor), redactor
+    except NoTarget as error:
+        raise Ended(WRONG_USE, str(error)) from None
+    except CannotCollect as error:
+        raise Ended(UNKNOWN, str(error)) from None
+    except ValueError as error:
+        raise Ended(WRONG_USE, str(error)) from None
+
+
+def recorded(folder: Path, asked: dict[str, Any]) -> Evidence:
+    """The evidence of a bundle; options that only a live stack has a use for are refused, not ignored."""
+    from . import bundle
+
+    given = [name for name, value in asked.items() if value]
+    if given:
+        options = ", ".join("--" + name.replace("_", "-").removesuffix("s") for name in given)
+        raise Ended(WRONG_USE, f"{options} has no meaning with --bundle, which is read as it was recorded")
+    try:
+        return bundle.load(folder)
+    except (OSError, ValueError) as error:
+        raise Ended(UNKNOWN, f"no evidence can be read at {folder}: {error}") from None
 
 
 def print_page(diagnosis: Diagnosis, evidence: Evidence) -> None:

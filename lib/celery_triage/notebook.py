@@ -9,11 +9,8 @@ incident.
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -22,11 +19,10 @@ from typing import TYPE_CHECKING
 from .model import Diagnosis, Evidence
 
 if TYPE_CHECKING:
-    from .lives import Life
+    from .lives import Life, Lives
 
 VARIABLE = "CELERY_TRIAGE_EVIDENCE"
 RECORDED = "reports/sample/evidence"
-COLLECT_S = 75  # collecting bounds itself to less
 
 
 class CannotLook(Exception):
@@ -64,19 +60,40 @@ class Look:
         return Stack.of(self.evidence)
 
     @cached_property
-    def _lives(self) -> dict[str, list[Life]]:
-        from .lives import lives
+    def lives(self) -> Lives:
+        """The lives of all containers, as far as samples, events and logs tell them."""
+        from .lives import Lives
 
-        events = (self.evidence.data("events") or {}).get("items") or ()
-        logs = {one.label: self.evidence.data(f"logs/{one.label}") or {} for one in self.stack.services}
-        return {
-            one.label: lives(one.item, events, logs[one.label].get("lines") or ())
-            for one in self.stack.services
-        }
+        return Lives.of(self.evidence)
 
-    def lives_of(self, label: str) -> list[Life]:
+    def lives_of(self, label: str) -> tuple[Life, ...]:
         """The lives of a container that were seen, oldest first."""
-        return self._lives.get(label, [])
+        return self.lives.of_service(label)
+
+    def passed(self, label: str) -> frozenset[str]:
+        """The steps of its start that the life of this service which says most is proven to have passed."""
+        from .lives import reached, told
+
+        service, life = self.stack.get(label), told(self.lives_of(label))
+        if service is None or life is None or not service.is_celery:
+            return frozenset()
+        failed = [one.seconds for one in self.lives_of(label) if one.failed and one.seconds is not None]
+        found = reached(
+            life.of((self.evidence.data(f"logs/{label}") or {}).get("lines") or ()),
+            service.role,
+            version=(service.packages.get("celery") or {}).get("version"),
+            ping=self._ping(label) if life.running else "",
+            seconds=life.seconds if life.running else None,
+            longest_failure=max(failed, default=None),
+        )
+        return found.proven | ({"container", "executable", "subcommand"} if found.proven else {"container"})
+
+    def _ping(self, label: str) -> str:
+        for broker in (self.evidence.data("celery") or {}).get("brokers") or ():
+            for node, reply in (broker.get("replies") or {}).items():
+                if reply.get("label") == label:
+                    return f"{node} answered a ping"
+        return ""
 
     def _repr_html_(self) -> str:
         from .show.triage import looked
@@ -115,26 +132,14 @@ def recorded(path: str) -> Evidence:
 
 
 def live(*, project: str = "", only: Iterable[str] = (), since: str = "") -> Evidence:
-    """The live stack of this machine's Docker Engine; CannotLook with the sentence why where that fails.
+    """The live stack of this machine's Docker Engine; CannotLook with the sentence why where that fails."""
+    from .collect import CannotCollect, CollectOptions, collect
 
-    Collecting forks, and a kernel has threads; so a process of its own collects, by the command line.
-    """
-    from . import bundle
-
-    with tempfile.TemporaryDirectory(prefix="triage-") as folder:
-        target = Path(folder) / "evidence"
-        command = [sys.executable, "-m", "celery_triage.cli", "collect", "-o", str(target)]
-        command += ["--sections", " ".join(only)] if only else []
-        command += ["-p", project] if project else []
-        command += ["--since", since] if since else []
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=COLLECT_S, check=False)
-        except subprocess.TimeoutExpired:
-            raise CannotLook(f"The live stack gave no answer within {COLLECT_S} s.") from None
-        if done.returncode:
-            why = (done.stderr.strip().splitlines() or ["collecting failed without a word"])[-1]
-            raise CannotLook(f"{why.removeprefix('celery-triage: ').rstrip('.')}. {hint()}")
-        return replace(bundle.load(target), origin="live")
+    sections = frozenset(only) or None
+    try:
+        return collect(CollectOptions(project=project or None, since=since or None, only=sections))
+    except (CannotCollect, ValueError) as error:
+        raise CannotLook(f"{str(error).rstrip('.')}. {hint()}") from None
 
 
 def hint() -> str:

@@ -12,8 +12,22 @@ import pytest
 FOLDER = Path(__file__).resolve().parents[2] / "runbooks"
 RUNBOOKS = sorted(FOLDER.glob("*.ipynb"))
 #: What a person who reads a runbook must not have to understand.
-LOGIC = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda, ast.If, ast.IfExp, ast.For, ast.While,
-         ast.Try, ast.With, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+LOGIC = (
+    ast.FunctionDef,
+    ast.AsyncFunctionDef,
+    ast.ClassDef,
+    ast.Lambda,
+    ast.If,
+    ast.IfExp,
+    ast.For,
+    ast.While,
+    ast.Try,
+    ast.With,
+    ast.ListComp,
+    ast.SetComp,
+    ast.DictComp,
+    ast.GeneratorExp,
+)
 
 each = pytest.mark.parametrize("path", RUNBOOKS, ids=lambda path: path.stem)
 
@@ -29,8 +43,14 @@ def sources(path: Path) -> list[str]:
 def test_the_runbooks_of_the_design_are_there():
     """The steps that the incident needs each have their notebook."""
     names = {path.stem for path in RUNBOOKS}
-    assert names >= {"00_triage", "10_restarts", "20_logs", "30_launch_commands", "40_database",
-                     "50_connection_strings"}
+    assert names >= {
+        "00_triage",
+        "10_restarts",
+        "20_logs",
+        "30_launch_commands",
+        "40_database",
+        "50_connection_strings",
+    }
 
 
 @each
@@ -60,11 +80,14 @@ def test_the_title_is_a_question_and_the_first_paragraphs_are_the_fixed_four(pat
 
 @each
 def test_there_is_one_parameters_cell_of_typed_commented_literals_without_secrets(path):
-    """One parameter a line, `name: type = literal  # what it is`; evidence comes first and is empty, so live."""
+    """One parameter a line, `name: type = literal  # what it is`; evidence comes first and is empty, so
+    live."""
     tagged = [cell for cell in cells(path, "code") if "parameters" in cell.metadata.get("tags", [])]
     assert len(tagged) == 1
     for line in tagged[0].source.splitlines():
-        assert re.fullmatch(r'[a-z_]+: (str|int|float|bool) = (?:"[^"]*"|[\d.]+|True|False)  # \S.*', line), line
+        assert re.fullmatch(r'[a-z_]+: (str|int|float|bool) = (?:"[^"]*"|[\d.]+|True|False)  # \S.*', line), (
+            line
+        )
         assert not re.search(r"password|secret|token", line.split("=")[0])
     assert tagged[0].source.splitlines()[0].startswith('evidence: str = ""')
 
@@ -85,7 +108,7 @@ def test_after_the_setup_each_cell_is_one_expression_with_prose_before_it(path):
     """Prose first, then one expression to look at; the last one leads on."""
     notebook = nbformat.read(path, as_version=4)
     at = [cell.id for cell in notebook.cells].index("setup")
-    rest = notebook.cells[at + 1:]
+    rest = notebook.cells[at + 1 :]
     assert [cell.cell_type for cell in rest] == ["markdown", "code"] * (len(rest) // 2)
     for cell in rest[1::2]:
         body = ast.parse(cell.source).body
@@ -112,4 +135,6 @@ def test_a_runbook_has_a_picture(path):
 def test_a_runbook_says_which_codes_it_shows(path):
     """The links between causes and runbooks come from the notebook's own metadata."""
     prefixes = nbformat.read(path, as_version=4).metadata["celery_triage"]["prefixes"]
-    assert path.stem == "00_triage" or all(re.fullmatch(r"[A-Z]{3}", prefix) for prefix in prefixes) and prefixes
+    assert (
+        path.stem == "00_triage" or all(re.fullmatch(r"[A-Z]{3}", prefix) for prefix in prefixes) and prefixes
+    )

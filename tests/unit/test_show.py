@@ -16,29 +16,57 @@ from celery_triage.show.drawing import ROLES, Drawing
 from celery_triage.show.output import Cell, sentence, stacked, table, ticks
 
 
-@pytest.mark.parametrize(("seconds", "words"), [
-    (None, "–"), (-1, "0 s"), (0, "0 s"), (0.42, "0.4 s"), (2, "2 s"), (9.96, "10 s"), (12.4, "12 s"),
-    (59.7, "1 min"), (185, "3 min 5 s"), (8040, "2 h 14 min"), (3600, "1 h"), (273600, "3 d 4 h"),
-])
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (None, "–"),
+        (-1, "0 s"),
+        (0, "0 s"),
+        (0.42, "0.4 s"),
+        (2, "2 s"),
+        (9.96, "10 s"),
+        (12.4, "12 s"),
+        (59.7, "1 min"),
+        (185, "3 min 5 s"),
+        (8040, "2 h 14 min"),
+        (3600, "1 h"),
+        (273600, "3 d 4 h"),
+    ],
+)
 def test_a_duration_has_at_most_two_units(seconds, words):
     """Nobody divides 8040 seconds by 3600 at 3 am."""
     assert units.duration(seconds) == words
 
 
-@pytest.mark.parametrize(("count", "words"), [
-    (None, "–"), (0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (512 * 2**20, "512 MiB"), (3 * 2**40, "3 TiB"),
-])
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [
+        (None, "–"),
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1536, "1.5 KiB"),
+        (512 * 2**20, "512 MiB"),
+        (3 * 2**40, "3 TiB"),
+    ],
+)
 def test_a_size_is_in_binary_units(count, words):
     """512 MiB is what the Compose file says."""
     assert units.size(count) == words
 
 
-@pytest.mark.parametrize(("code", "oom", "words"), [
-    (0, False, "ended without error (exit 0)"), (2, False, "refused its command line (exit 2)"),
-    (137, True, "out of memory (exit 137)"), (137, False, "ended by SIGKILL (exit 137)"),
-    (143, False, "ended by SIGTERM (exit 143)"), (159, False, "ended by SIGSYS (exit 159)"),
-    (77, False, "exit 77"), (None, False, "unknown"),
-])
+@pytest.mark.parametrize(
+    ("code", "oom", "words"),
+    [
+        (0, False, "ended without error (exit 0)"),
+        (2, False, "refused its command line (exit 2)"),
+        (137, True, "out of memory (exit 137)"),
+        (137, False, "ended by SIGKILL (exit 137)"),
+        (143, False, "ended by SIGTERM (exit 143)"),
+        (159, False, "ended by SIGSYS (exit 159)"),
+        (77, False, "exit 77"),
+        (None, False, "unknown"),
+    ],
+)
 def test_an_exit_code_is_told_in_words(code, oom, words):
     """137 alone does not say whether the kernel or a person killed it."""
     assert units.ending(code, oom) == words
@@ -55,7 +83,11 @@ def test_times_of_docker_are_read_and_its_zero_time_is_none():
 def test_a_list_ends_with_and():
     """Names are listed as a sentence lists them."""
     assert [units.listed(names) for names in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == [
-        "none", "a", "a and b", "a, b and c"]
+        "none",
+        "a",
+        "a and b",
+        "a, b and c",
+    ]
     assert units.listed("abcde", 2) == "a, b and 3 more"
 
 
@@ -75,10 +107,23 @@ def test_a_table_without_rows_is_a_sentence():
 
 def test_hostile_text_stays_text_wherever_it_is_shown():
     """A log line can break out of no table, card or sentence."""
-    finding = Finding("CMD001", HOSTILE, "critical", HOSTILE, services=(HOSTILE,), object=HOSTILE, detail=HOSTILE,
-                      proof=(Proof("logs/" + HOSTILE, HOSTILE, 1, HOSTILE),), verify=(HOSTILE,), id="f1")
-    shown = stacked(findings.card(finding), table((HOSTILE,), [(HOSTILE,)], caption=HOSTILE, note=HOSTILE),
-                    sentence(HOSTILE))
+    finding = Finding(
+        "CMD001",
+        HOSTILE,
+        "critical",
+        HOSTILE,
+        services=(HOSTILE,),
+        object=HOSTILE,
+        detail=HOSTILE,
+        proof=(Proof("logs/" + HOSTILE, HOSTILE, 1, HOSTILE),),
+        verify=(HOSTILE,),
+        id="f1",
+    )
+    shown = stacked(
+        findings.card(finding),
+        table((HOSTILE,), [(HOSTILE,)], caption=HOSTILE, note=HOSTILE),
+        sentence(HOSTILE),
+    )
     assert "<script" not in shown.html and "<img" not in shown.html
     assert shown.html.count("&lt;script&gt;") >= 9
 
@@ -93,16 +138,27 @@ def test_a_card_holds_proof_remedy_and_verification_with_their_sources():
     """What, for whom, how sure, by what, how to cure, how to see it: nothing is left to another page."""
     shown = findings.card(diagnosis().findings[0], number=1)
     for text in (shown.html, shown.text):
-        for part in ("logs/email_worker, line 30, 2026-11-23 14:13:54 UTC", "docker-compose.yml", "line 20",
-                     "- --queue=email_processing", "+ --queues=email_processing", "docker compose up -d",
-                     "they are down anyway", "Up for more than a minute", "active", "confirmed"):
+        for part in (
+            "logs/email_worker, line 30, 2026-11-23 14:13:54 UTC",
+            "docker-compose.yml",
+            "line 20",
+            "- --queue=email_processing",
+            "+ --queues=email_processing",
+            "docker compose up -d",
+            "they are down anyway",
+            "Up for more than a minute",
+            "active",
+            "confirmed",
+        ):
             assert part in text, part
 
 
 def test_a_choice_shows_its_question_and_every_way():
     """A remedy that is a choice gives the question that decides."""
     for text in (findings.card(diagnosis().findings[1]).html, findings.card(diagnosis().findings[1]).text):
-        assert "Is Flower wanted?" in text and "docker compose build flower" in text and "rm -sf flower" in text
+        assert (
+            "Is Flower wanted?" in text and "docker compose build flower" in text and "rm -sf flower" in text
+        )
 
 
 def test_the_state_of_each_service_is_shown_where_they_differ():
@@ -113,22 +169,33 @@ def test_the_state_of_each_service_is_shown_where_they_differ():
 def test_the_verdict_line_counts_active_and_latent_causes():
     """One line says how many causes stop how many services, and what waits behind."""
     assert triage.verdict_line(diagnosis()) == (
-        "ai_backend: 3 active causes on 5 services, 1 more waits behind, 1 check could not judge.")
+        "ai_backend: 3 active causes on 5 services, 1 more waits behind, 1 check could not judge."
+    )
 
 
 def test_what_was_not_checked_names_section_status_reason_and_open_checks():
     """Could not look never reads as nothing there."""
     text = findings.unknown(diagnosis(), evidence()).text
-    assert re.search(r"celery +no reply +no worker answered within 2 s; the broker knows no node +WRK001", text)
+    assert re.search(
+        r"celery +no reply +no worker answered within 2 s; the broker knows no node +WRK001", text
+    )
     assert re.search(r"logs/flower +denied +log driver none keeps no logs", text)
 
 
 def test_the_terminal_page_has_verdict_causes_cure_and_unknown():
     """`check` tells in the terminal what the first page of a report tells."""
     text = "\n".join(line for line, _ in terminal.page(diagnosis(), evidence()))
-    for part in ("✕ CRITICAL", "Causes, in the order in which to cure them", "4. PostgreSQL has no database",
-                 "explains email_worker restarts for ever", "Also seen", "○ history", "Not checked, and why",
-                 "open for it: WRK001 node-silent", "$ docker compose up -d"):
+    for part in (
+        "✕ CRITICAL",
+        "Causes, in the order in which to cure them",
+        "4. PostgreSQL has no database",
+        "explains email_worker restarts for ever",
+        "Also seen",
+        "○ history",
+        "Not checked, and why",
+        "open for it: WRK001 node-silent",
+        "$ docker compose up -d",
+    ):
         assert part in text, part
 
 
@@ -137,8 +204,17 @@ def svg(shown) -> str:
 
 
 def drawn(label: str = "email_worker"):
-    return causal.picture([causal.Start(label, {"options": [("active", "CMD001")], "driver": [("latent", "PKG001")]},
-                                        "app", "15 lives, exit 2")], ("app", "options", "driver"))
+    return causal.picture(
+        [
+            causal.Start(
+                label,
+                {"options": [("active", "CMD001")], "driver": [("latent", "PKG001")]},
+                {"app"},
+                "15 lives, exit 2",
+            )
+        ],
+        ("app", "options", "driver"),
+    )
 
 
 def test_a_picture_is_the_same_every_time_and_names_no_moment_of_its_making():
@@ -157,7 +233,10 @@ def test_a_picture_follows_light_and_dark_and_loads_nothing():
     """Every colour is a variable with a value for each theme; no address of a host stands in it."""
     text = svg(drawn())
     assert "prefers-color-scheme:dark" in text and not any(role[0] in text for role in ROLES.values())
-    assert set(re.findall(r"https?://[^\"' ]+", text)) <= {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
+    assert set(re.findall(r"https?://[^\"' ]+", text)) <= {
+        "http://www.w3.org/2000/svg",
+        "http://www.w3.org/1999/xlink",
+    }
 
 
 def test_a_picture_is_told_in_words_too():
@@ -169,9 +248,10 @@ def test_a_picture_is_told_in_words_too():
 
 def contrast(one: str, other: str) -> float:
     def light(colour: str) -> float:
-        parts = [int(colour[n:n + 2], 16) / 255 for n in (1, 3, 5)]
+        parts = [int(colour[n : n + 2], 16) / 255 for n in (1, 3, 5)]
         parts = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
         return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
+
     high, low = sorted((light(one), light(other)), reverse=True)
     return (high + 0.05) / (low + 0.05)
 
@@ -186,8 +266,12 @@ def test_text_in_pictures_has_the_contrast_of_wcag_aa(role, theme):
 
 def test_a_time_line_stays_readable_for_a_hundred_services():
     """A hundred rows are a higher picture, not a smaller one, and stay under 400 KB."""
-    rows = [timeline.Row(f"worker-{n}", [timeline.Bar(60 * k, 60 * k + 2, "critical") for k in range(15)], (), "15")
-            for n in range(100)]
+    rows = [
+        timeline.Row(
+            f"worker-{n}", [timeline.Bar(60 * k, 60 * k + 2, "critical") for k in range(15)], (), "15"
+        )
+        for n in range(100)
+    ]
     shown = timeline.timeline(rows, 0, 900, "many", "")
     assert 'viewBox="0 0 990 2638"' in svg(shown) and len(shown.html) < 400_000
 
@@ -200,7 +284,9 @@ def test_ticks_of_an_axis_are_round_and_few():
 
 def test_a_matrix_marks_unknown_as_unknown():
     """A question mark is neither a yes nor a no."""
-    shown = matrix.matrix([("worker", (("yes", ""), ("no", "--queue"), ("unknown", "")))], ("a", "b", "c"), "S", "")
+    shown = matrix.matrix(
+        [("worker", (("yes", ""), ("no", "--queue"), ("unknown", "")))], ("a", "b", "c"), "S", ""
+    )
     assert shown.text.startswith("S. worker: a yes, b no (--queue), c unknown.")
 
 

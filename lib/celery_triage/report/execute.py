@@ -263,5 +263,5 @@ def neutral(text: str) -> str:
         Path(tempfile.gettempdir()),
     ):
         if len(root.parts) > 1:
-            text = text.replace(str(root), "…")
+            text = re.sub(re.escape(str(root)) + r"(?![\w.-])", "…", text)
     return re.sub(r"(?<![\w./…])/(?:[\w.+-]+/)+(?=[\w.+-]+\.(?:py|ipynb)\b)", "…/", text)

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..model import Finding
 from ..notebook import Look
+from ..runbooks import showing
 from ..show import findings as cards
 from ..show import restarts, triage, units
 from ..show.output import Shown, stacked, table
@@ -56,7 +57,7 @@ def first_page(
         causes=triage.causes_of(diagnosis, anchors=True).html,
         causes_heading="Causes, in the order in which to cure them" if len(causes) > 1 else "Cause",
         list_causes=len(causes) > 2,
-        cards=[_part(look, finding, n) for n, finding in enumerate(causes, 1)],
+        cards=[_part(look, finding, n, runbooks) for n, finding in enumerate(causes, 1)],
         stopped_pages=[f"{page.label}: {page.why}." for page in runbooks if page.why],
         services=restarts.services(look).html,
         picture=restarts.starts(look).html,
@@ -73,16 +74,28 @@ def first_page(
     )
 
 
-def _part(look: Look, finding: Finding, number: int) -> dict[str, Any]:
+def _part(look: Look, finding: Finding, number: int, pages: Sequence[Page]) -> dict[str, Any]:
     following = look.diagnosis.consequences(finding.id)
+    shown = cards.card(
+        finding,
+        number=number,
+        anchor=finding.id,
+        rule_link=f"rules.html#{finding.code}",
+        context=_context(finding, pages),
+    )
     return {
-        "card": cards.card(
-            finding, number=number, anchor=finding.id, rule_link=f"rules.html#{finding.code}"
-        ).html,
+        "card": shown.html,
         "consequences": stacked(*map(cards.card, following)).html if following else "",
         "consequences_line": f"{units.count(len(following), 'consequence')} of this: "
         + units.listed((f.title for f in following), 2),
     }
+
+
+def _context(finding: Finding, pages: Sequence[Page]) -> tuple[str, str]:
+    """The page of this report that shows the finding in context, and its label."""
+    runbook = showing(finding.code)
+    found = [page for page in pages if runbook is not None and page.file == f"{runbook.name}.html"]
+    return (found[0].file, found[0].label) if found else ("", "")
 
 
 def _entry(page: Page) -> dict[str, str]:

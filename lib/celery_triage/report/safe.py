@@ -13,55 +13,16 @@ import nh3
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-TAGS = {
-    "a",
-    "article",
-    "b",
-    "br",
-    "caption",
-    "code",
-    "del",
-    "details",
-    "div",
-    "em",
-    "figcaption",
-    "figure",
-    "h1",
-    "h2",
-    "h3",
-    "h4",
-    "h5",
-    "h6",
-    "header",
-    "hr",
-    "i",
-    "img",
-    "ins",
-    "li",
-    "mark",
-    "ol",
-    "p",
-    "pre",
-    "section",
-    "small",
-    "span",
-    "strong",
-    "sub",
-    "summary",
-    "sup",
-    "table",
-    "tbody",
-    "td",
-    "th",
-    "thead",
-    "tr",
-    "ul",
-}
+TAGS = set(
+    "a article b br caption code del details div em figcaption figure h1 h2 h3 h4 h5 h6 header hr i img "
+    "ins li mark ol p pre section small span strong sub summary sup table tbody td th thead tr ul".split()
+)
 ATTRIBUTES = {
     "*": {"class", "id", "title", "role", "tabindex", "aria-label", "aria-hidden"},
     "a": {"href"},
     "img": {"src", "alt", "width", "height"},
     "td": {"colspan"},
+    "details": {"open"},
     "th": {"scope", "colspan"},
 }
 #: A link leads to a page of this folder, to a file of the report, or to a place on a page: never to a host.

@@ -7,7 +7,7 @@ lives were seen to reach.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .drawing import Drawing, wrapped
@@ -18,12 +18,12 @@ LABEL_W, STEP_W, END_W, ROW_H, HEAD_H = 160, 67, 190, 46, 34
 
 @dataclass(frozen=True)
 class Start:
-    """The start of one service. ``marks``: step → (state, code) pairs; ``reached``: the last step that it
-    was seen to pass, empty for none; ``end``: what becomes of it, in a few words."""
+    """The start of one service. ``marks``: step → (state, code) pairs; ``passed``: the steps that it is
+    proven to have passed; ``end``: what becomes of it, in a few words."""
 
     label: str
     marks: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)
-    reached: str = ""
+    passed: Collection[str] = ()
     end: str = ""
 
 
@@ -50,16 +50,19 @@ def _row(
     drawing.line([0, drawing.wide], [top, top])
     middle = top + ROW_H / 2 - 5
     drawing.text(8, middle, _short(start.label, 24), points=12.5)
-    stop = _stop(start, steps)
-    passed = steps.index(stop) if stop else (steps.index(start.reached) + 1 if start.reached in steps else 0)
+    passed = _passed(start, steps)
     xs = [centre[step] for step in steps]
-    if passed:
-        drawing.line([xs[0], xs[min(passed, len(steps) - 1)]], [middle, middle], "ok", 2)
-    if passed < len(steps) - 1:
-        drawing.line([xs[passed], xs[-1]], [middle, middle], "grid", 2, dashed=True)
-    plain = [x for n, x in enumerate(xs) if n < passed and not start.marks.get(steps[n])]
-    drawing.dots(plain, [middle] * len(plain), "ok", 8)
-    ahead = [x for n, x in enumerate(xs) if n >= passed and not start.marks.get(steps[n])]
+    stop = _stop(start, steps)
+    last = max([steps.index(step) for step in passed if step in steps], default=-1)
+    reached = steps.index(stop) if stop else last
+    if reached > 0:
+        drawing.line([xs[0], xs[reached]], [middle, middle], "ok", 2)
+    if reached < len(steps) - 1:
+        drawing.line([xs[max(reached, 0)], xs[-1]], [middle, middle], "grid", 2, dashed=True)
+    plain = [(step, x) for step, x in zip(steps, xs, strict=True) if not start.marks.get(step)]
+    through = [x for step, x in plain if step in passed]
+    ahead = [x for step, x in plain if step not in passed]
+    drawing.dots(through, [middle] * len(through), "ok", 8)
     drawing.dots(ahead, [middle] * len(ahead), "soft", 6, hollow=True)
     for step, marks in start.marks.items():
         if step in centre:
@@ -96,6 +99,17 @@ def _legend(drawing: Drawing, y: float) -> None:
     drawing.text(414, y, "not seen to be reached", "soft", 11)
 
 
+def _passed(start: Start, steps: Sequence[str]) -> set[str]:
+    """What it is proven to have passed, and all that comes before what stops it: it could not stop there
+    else.
+
+    Only ``results`` proves nothing of the steps before it: up to Celery 5.4 driver and database are left out.
+    """
+    stop = _stop(start, steps)
+    before = steps[: steps.index(stop)] if stop and stop != "results" else ()
+    return set(start.passed) | set(before)
+
+
 def _stop(start: Start, steps: Sequence[str]) -> str:
     return next(
         (step for step in steps if any(state == "active" for state, _ in start.marks.get(step, ()))), ""
@@ -112,10 +126,9 @@ def _words(starts: Sequence[Start], steps: Sequence[str]) -> str:
         }
         if stop:
             said = f"stops at {stop} ({', '.join(codes['active'])})"
-        elif start.reached:
-            said = f"reaches {start.reached}"
         else:
-            said = "not seen to start"
+            through = [step for step in steps if step in start.passed]
+            said = f"is seen to have passed {', '.join(through)}" if through else "is not seen to start"
         if codes["latent"]:
             said += f"; behind it wait {', '.join(codes['latent'])}"
         lines.append(f"{start.label} {said}" + (f"; {start.end}" if start.end else ""))

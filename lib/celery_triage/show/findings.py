@@ -15,11 +15,27 @@ if TYPE_CHECKING:
 
 
 def card(
-    finding: Finding, *, number: int = 0, level: int = 3, anchor: str = "", rule_link: str = ""
+    finding: Finding,
+    *,
+    number: int = 0,
+    level: int = 3,
+    anchor: str = "",
+    rule_link: str = "",
+    context: tuple[str, str] = ("", ""),
 ) -> Shown:
-    """One finding with its proof, remedy and verification. ``level`` is the heading level on the page."""
+    """One finding with its proof, remedy and verification.
+
+    ``level`` is the heading level on the page, ``rule_link`` leads to the rule's page, ``context`` is the
+    link to the runbook that shows the finding in context, and its label.
+    """
     html = render(
-        "finding.html", finding=finding, number=number, level=level, anchor=anchor, rule_link=rule_link
+        "finding.html",
+        finding=finding,
+        number=number,
+        level=level,
+        anchor=anchor,
+        rule_link=rule_link,
+        context=context if context[0] else None,
     )
     return Shown(html, finding_text(finding, number=number))
 

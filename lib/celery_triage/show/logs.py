@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import timeline, units
 from .drawing import Drawing
-from .output import Cell, Shown, sentence, table
+from .output import Cell, Shown, render, sentence, stacked, table
 from .restarts import end_of
 
 if TYPE_CHECKING:
@@ -53,10 +53,17 @@ def held(look: Look, service: str = "") -> Shown:
                 len(lines),
                 errors or None,
                 f"{units.moment(lines[0][0])} to {units.clock(lines[-1][0])}" if lines else "empty",
-                f"{cut.get('why', '')} ({units.size(cut.get('bytes'))} left out)" if cut else None,
+                _cut(cut),
             )
         )
     return table(("Log of", "Lines", "With errors", "From, to", "Cut"), rows, empty="No log was read.")
+
+
+def _cut(cut: dict[str, Any] | None) -> str | None:
+    if not cut:
+        return None
+    size = f" ({units.size(cut['bytes'])} left out)" if cut.get("bytes") else ""
+    return f"{cut.get('why', '')}{size}"
 
 
 def plot(look: Look, service: str = "") -> Shown:
@@ -148,12 +155,13 @@ def last_words(look: Look, service: str = "", lines: int = 4) -> Shown:
 
 
 def tail(look: Look, service: str = "", lines: int = 20) -> Shown:
-    """The newest lines as they were read, with time and stream."""
-    rows = []
+    """The newest lines of each log as they were read, with the time; a fold for each service."""
+    parts = []
     for label, section in _sections(look, service).items():
-        if section.readable:
-            rows += [
-                (Cell(label, code=True), units.clock(time), stream, Cell(text, code=True))
-                for time, stream, text in section.data.get("lines", ())[-lines:]
-            ]
-    return table(("Service", "Time", "Stream", "Line"), rows, empty="No log line was read.")
+        held_lines = (section.data or {}).get("lines") or [] if section.readable else []
+        if held_lines:
+            newest = [f"{units.clock(time)}  {text}" for time, _, text in held_lines[-lines:]]
+            summary = f"{label}: the last {len(newest)} of {units.count(len(held_lines), 'line')}"
+            html = render("fold.html", summary=summary, text="\n".join(newest), open=bool(service))
+            parts.append(Shown(html, "\n".join([summary, *newest])))
+    return stacked(*parts) if parts else sentence("No log line was read.")

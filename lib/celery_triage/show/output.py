@@ -122,7 +122,7 @@ class Cell:
     @property
     def short(self) -> bool:
         """Short enough to stand on one line: names, numbers, ages."""
-        return len(self.text) <= (32 if self.code else 14) and "\n" not in self.text
+        return len(self.text) <= (32 if self.code else 18) and "\n" not in self.text
 
 
 def cell(value: Any) -> Cell:
@@ -166,7 +166,8 @@ def table(
 
 
 def grouped(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
-    """Rows that differ only in their first cell (a service) as one row with all of them, in order of appearance."""
+    """Rows that differ only in their first cell (a service) as one row with all of them, in order of
+    appearance."""
     held: dict[tuple, list[str]] = {}
     kept: dict[tuple, Sequence[Any]] = {}
     for row in rows:

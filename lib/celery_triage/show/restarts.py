@@ -227,5 +227,5 @@ def starts(look: Look) -> Shown:
                 # results.
                 step = STEPS[place(rule.step, one) // 2]
                 marks.setdefault(step, []).append((state, finding.code))
-        found.append(causal.Start(one.label, marks, look.reached(one.label), words(look.lives_of(one.label))))
+        found.append(causal.Start(one.label, marks, look.passed(one.label), words(look.lives_of(one.label))))
     return causal.picture(found, STEPS)

@@ -1,0 +1,322 @@
+"""The report: pages that run nothing and load nothing, one folder or none, a dead notebook costs its page
+only."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+from pathlib import Path
+
+import nbformat
+import pytest
+from hand_built import HOSTILE, evidence
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from celery_triage.report import archive, execute, pages, safe
+from celery_triage.show import units
+
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+
+
+class Outline(HTMLParser):
+    """The tags and attributes of a page, and what must not be in one."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str, str]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+
+    @property
+    def offences(self) -> list[str]:
+        """Scripts, handlers, frames, and everything that would be fetched from anywhere."""
+        found = [
+            tag for tag in self.tags if tag in ("script", "iframe", "object", "embed", "link", "base", "form")
+        ]
+        for tag, name, value in self.attributes:
+            inside = (
+                value.startswith("data:image/svg+xml;base64,")
+                if tag == "img"
+                else not re.match(r"\s*(?:[a-z][a-z+.-]*:|//)", value, re.I)
+            )
+            if name.startswith("on") or (
+                name in ("src", "href", "srcset", "action", "background") and not inside
+            ):
+                found.append(f"{tag} {name}={value[:60]}")
+        return found
+
+
+def write_runbook(folder: Path, name: str, *sources: str, tags: dict[int, list[str]] | None = None) -> Path:
+    """A small runbook whose code cells have these sources."""
+    parameters = new_code_cell('evidence: str = ""  # path')
+    parameters.metadata["tags"] = ["parameters"]
+    notebook = new_notebook(
+        cells=[new_markdown_cell(f"# What of {name}?"), parameters, *map(new_code_cell, sources)],
+        metadata={
+            "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
+            "celery_triage": {"prefixes": []},
+        },
+    )
+    folder.mkdir(exist_ok=True)
+    nbformat.write(notebook, folder / f"{name}.ipynb")
+    return folder / f"{name}.ipynb"
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "<script>alert(1)</script>",
+        "<img src=x onerror=alert(1)>",
+        "<img src='http://evil.example/p.png'>",
+        "<a href='javascript:alert(1)'>x</a>",
+        "<a href='https://evil.example/'>x</a>",
+        "<a href='//evil.example'>x</a>",
+        "<iframe src='http://evil.example'></iframe>",
+        "<svg onload=alert(1)><script>alert(1)</script></svg>",
+        "<style>@import 'http://evil.example/x.css'</style>",
+        '<div style="background:url(http://evil.example)">x</div>',
+        "<img src='data:text/html;base64,PHNjcmlwdD4='>",
+        "<a href='data:text/html,x'>x</a>",
+        "<base href='http://e.e/'>",
+        "<form action='http://evil.example'><button>x</button></form>",
+        "<math><mi xlink:href='javascript:x'>",
+        HOSTILE,
+        "<a href='..//evil.example'>x</a>",
+        "<a href='\\\\evil.example'>x</a>",
+        "<details ontoggle=alert(1) open>x",
+    ],
+)
+def test_nothing_hostile_passes_the_sanitiser(hostile):
+    """Whatever a notebook's output holds, no script, handler, frame, style or foreign address is left of
+    it."""
+    cleaned = safe.clean(f"<p>before {hostile} after</p>")
+    assert Outline(cleaned).offences == []
+    assert "evil.example" not in re.sub(r">[^<]*<", "><", cleaned)
+
+
+def test_the_sanitiser_keeps_tables_folds_pictures_and_inner_links():
+    """What the project itself shows comes through whole."""
+    html = (
+        '<details><summary>s</summary><table class="ct-table"><thead><tr><th scope="col">A</th></tr></thead>'
+        '<tbody><tr><td class="ct-code">x</td></tr></tbody></table></details>'
+        '<img src="data:image/svg+xml;base64,AAAA" alt="a" width="1" height="2">'
+    )
+    assert Outline(safe.clean(html)).tags == Outline(html).tags
+    assert 'href="30_launch_commands.html#f1"' in safe.clean('<a href="30_launch_commands.ipynb#f1">x</a>')
+
+
+def test_markdown_with_html_in_it_is_shown_as_text():
+    """Prose is CommonMark; HTML inside it is not executed."""
+    assert "&lt;script&gt;" in safe.markdown("# T\n\n<script>alert(1)</script>")
+    assert "<table>" in safe.markdown("| a |\n|---|\n| b |")
+
+
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory):
+    """Five runbooks of five fates, executed once: done, failed, dead, too slow, and hung for good."""
+    base = tmp_path_factory.mktemp("executed")
+    books = base / "books"
+    (base / "out").mkdir()
+    paths = [
+        write_runbook(books, "00_fine", "evidence", "print('said')"),
+        write_runbook(
+            books,
+            "10_fails",
+            "'before'",
+            "import os; raise ValueError(os.getcwd() + ' is not for the archive')",
+            "1",
+        ),
+        write_runbook(books, "20_dies", "'before'", "import os; os._exit(9)", "'after'"),
+        write_runbook(books, "30_slow", "import time; time.sleep(60)", "'after'"),
+        write_runbook(books, "40_html", "from IPython.display import HTML; HTML(" + repr(HOSTILE) + ")"),
+    ]
+    lines: list[str] = []
+    done = execute.execute_all(
+        paths, base / "out", {"evidence": "../evidence"}, lines.append, cell_s=3, notebook_s=60
+    )
+    return {one.runbook: one for one in done}, lines, base
+
+
+def test_every_runbook_has_a_result_in_order_and_a_line_of_progress(executed):
+    """Whatever became of a notebook, it is told."""
+    results, lines, _ = executed
+    assert list(results) == ["00_fine", "10_fails", "20_dies", "30_slow", "40_html"]
+    assert len(lines) == 5 and lines[-1].startswith("[5/5] ")
+
+
+def test_a_notebook_that_ran_is_saved_with_its_outputs_and_relative_parameters(executed):
+    """The archive holds no path of this machine and no time of the run."""
+    results, _, base = executed
+    assert results["00_fine"].why == ""
+    text = results["00_fine"].path.read_text()
+    assert '"../evidence"' in text.replace("\\", "") and "said" in text
+    assert str(base) not in text and not re.search(r'"(?:start_time|end_time|input_path)"', text)
+
+
+def test_a_cell_that_fails_stops_its_notebook_with_one_sentence(executed):
+    """The sentence names cell and error; no path of this machine is in the file."""
+    results, _, base = executed
+    assert re.fullmatch(r"cell 4 failed: ValueError: …/.* is not for the archive", results["10_fails"].why)
+    assert str(base) not in results["10_fails"].path.read_text() + results["10_fails"].why
+
+
+def test_a_kernel_that_dies_is_told_although_papermill_saves_its_cells_as_completed(executed):
+    """The word comes from the process, not from the file."""
+    results, _, _ = executed
+    assert results["20_dies"].why == "its kernel died"
+    page = pages.read(results["20_dies"])
+    assert page.why == "its kernel died" and page.title == "What of 20_dies?"
+
+
+def test_a_cell_that_does_not_end_is_stopped_at_its_deadline(executed):
+    """A hanging cell costs its own time limit, not the report."""
+    results, _, _ = executed
+    assert results["30_slow"].why == "a cell did not end in its time" and results["30_slow"].seconds < 15
+
+
+def test_no_kernel_and_no_socket_is_left_behind(executed):
+    """After the run no child lives, and nothing lies in the folder but the notebooks."""
+    _, _, base = executed
+    assert sorted(path.name for path in (base / "out").iterdir()) == [
+        "00_fine.ipynb",
+        "10_fails.ipynb",
+        "20_dies.ipynb",
+        "30_slow.ipynb",
+        "40_html.ipynb",
+    ]
+    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children")
+    commands = [
+        Path(f"/proc/{pid}/cmdline").read_text()
+        for pid in children.read_text().split()
+        if Path(f"/proc/{pid}/cmdline").exists()
+    ]
+    assert not [command for command in commands if "ipykernel" in command]
+
+
+def test_a_notebook_process_that_hangs_is_killed_at_its_deadline(tmp_path):
+    """Even a child that is stopped in its tracks ends, and the report is told."""
+    book = write_runbook(
+        tmp_path / "books",
+        "00_hangs",
+        "import os, signal; os.kill(os.getppid(), signal.SIGSTOP)",
+        "import time; time.sleep(600)",
+    )
+    (tmp_path / "out").mkdir()
+    [result] = execute.execute_all([book], tmp_path / "out", {}, cell_s=100, notebook_s=6)
+    assert result.why == "not done after 6 s" and result.seconds < 20
+
+
+def test_html_of_an_output_is_cleaned_on_its_page_and_text_is_escaped(executed):
+    """The page of a notebook whose output is hostile holds none of it."""
+    results, _, _ = executed
+    page = pages.read(results["40_html"])
+    html = "".join(map(str, page.cells[-1]["outputs"]))
+    assert Outline(html).offences == [] and "evil.example" not in html
+    text = "".join(map(str, pages.read(results["00_fine"]).cells[-1]["outputs"]))
+    assert text == "<pre>said\n</pre>"
+
+
+def test_a_notebook_that_cannot_be_read_gives_a_page_that_says_so(tmp_path):
+    """A file that was cut costs its page, not the report."""
+    (tmp_path / "00_cut.ipynb").write_text('{"cells": [')
+    page = pages.read(execute.Executed("00_cut", tmp_path / "00_cut.ipynb", 0.1))
+    assert page.why.startswith("the notebook cannot be read") and page.cells == []
+
+
+def test_every_page_has_the_policy_and_a_viewport_and_no_script():
+    """The frame of all pages: nothing may run, nothing may be loaded, a phone shows it at its own width."""
+    html = pages.render("archive.html", table="")
+    policies = [value for tag, name, value in Outline(html).attributes if tag == "meta" and name == "content"]
+    assert (
+        any(value.startswith(POLICY) for value in policies)
+        and "width=device-width, initial-scale=1" in policies
+    )
+    assert Outline(html).offences == []
+
+
+def test_a_live_report_is_dated_by_its_evidence_and_a_recorded_one_by_its_diagnosis():
+    """Two diagnoses of the same recording do not pretend to be of the same moment."""
+    made = datetime(2027, 1, 2, 3, 4, 5, tzinfo=UTC)
+    live = evidence()
+    assert archive.folder_name(live, made) == "2026-11-23T141503Z_ai_backend"
+    recorded = type(live)(**{**live.__dict__, "origin": "/somewhere", "target": "a/b ../c"})
+    assert archive.folder_name(recorded, made) == "2027-01-02T030405Z_a-b-..-c"
+
+
+def test_a_folder_that_fails_leaves_nothing(tmp_path):
+    """By one rename or not at all."""
+    with pytest.raises(RuntimeError), archive.staged(tmp_path, "x") as making:
+        (making / "index.html").write_text("half")
+        raise RuntimeError("broken")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_that_is_taken_gets_a_number(tmp_path):
+    """Two runs within one second keep both reports."""
+    for _ in range(2):
+        with archive.staged(tmp_path, "r") as making:
+            archive.publish(making, tmp_path, "r")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["r", "r-2"]
+
+
+def published(folder: Path, name: str, **facts) -> Path:
+    path = folder / name
+    path.mkdir(parents=True)
+    summary = {
+        "schema": 1,
+        "verdict": "critical",
+        "target": "ai_backend",
+        "taken_at": "2026-11-23T14:15:03Z",
+        "origin": "live",
+        "causes": ["f1"],
+        "findings": [{"id": "f1", "title": HOSTILE}],
+        **facts,
+    }
+    (path / "summary.json").write_text(json.dumps(summary))
+    archive.refresh(folder, path, summary, summary["origin"] == "live")
+    return path
+
+
+def test_the_list_has_all_reports_newest_first_and_latest_points_to_the_newest(tmp_path):
+    """Verdict, causes and target of each, hostile titles as text, links inside the folder only."""
+    published(tmp_path, "2026-11-22T100000Z_a")
+    published(tmp_path, "2026-11-23T100000Z_b", verdict="ok", causes=[])
+    html = (tmp_path / "index.html").read_text()
+    assert html.index("2026-11-23T100000Z_b/index.html") < html.index("2026-11-22T100000Z_a/index.html")
+    assert Outline(html).offences == [] and "&lt;script&gt;" in html and "✓ ok" in html
+    assert os.readlink(tmp_path / "latest") == "2026-11-23T100000Z_b"
+    assert json.loads((tmp_path / "latest.json").read_text())["report"] == "2026-11-23T100000Z_b"
+
+
+def test_a_folder_that_is_no_report_is_not_listed(tmp_path):
+    """What is not ours, or is cut, is left alone and out."""
+    (tmp_path / "notes").mkdir()
+    broken = tmp_path / "2026-11-21T100000Z_c"
+    broken.mkdir()
+    (broken / "summary.json").write_text("[1")
+    published(tmp_path, "2026-11-22T100000Z_a")
+    html = (tmp_path / "index.html").read_text()
+    assert "notes" not in html and "_c/" not in html and "_a/" in html
+
+
+def test_recorded_evidence_never_replaces_the_last_known_state_of_a_live_stack(tmp_path):
+    """`make demo` beside a scheduled check must not raise an alarm."""
+    published(tmp_path, "2026-11-22T100000Z_a", verdict="ok")
+    published(tmp_path, "2026-11-23T100000Z_demo", origin="evidence")
+    assert json.loads((tmp_path / "latest.json").read_text())["report"] == "2026-11-22T100000Z_a"
+    assert os.readlink(tmp_path / "latest") == "2026-11-23T100000Z_demo"
+
+
+def test_the_age_of_recorded_evidence_is_no_part_of_what_is_compared():
+    """A duration depends on now; the setup cell that shows it is left out of the comparison by its tag."""
+    for path in (Path(__file__).resolve().parents[2] / "runbooks").glob("*.ipynb"):
+        cells = {cell.id: cell for cell in nbformat.read(path, as_version=4).cells}
+        assert cells["setup"].metadata["tags"] == ["nbval-ignore-output"]
+    assert units.duration(0) == "0 s"
