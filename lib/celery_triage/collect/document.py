@@ -262,7 +262,7 @@ def _place(node: yaml.Node, value: Any) -> Place:
 
 
 def _end_line(node: yaml.Node) -> int:
-    """The last line (from 0) with text of the node. The end mark of a block is where the next thing begins."""
+    """The last line (from 0) with text of the node: a block's end mark is where the next thing begins."""
     start, last = node.start_mark.line, node.start_mark.line
     for _ in range(DEPTH):
         if isinstance(node, yaml.ScalarNode) or node.flow_style or not node.value:
