@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from dataclasses import dataclass
 from datetime import datetime
@@ -38,8 +39,9 @@ def docker(*words: str, seconds: float = 20.0, given: str | None = None) -> str:
     except subprocess.TimeoutExpired:
         raise Unanswered(f"docker {words[0]} did not end within {seconds:.0f} s") from None
     if done.returncode:
-        last = (done.stderr or done.stdout).strip().splitlines()[-2:]
-        raise Unanswered(f"docker {words[0]}: {' '.join(last)[-400:]}")
+        lines = (done.stderr or done.stdout).strip().splitlines() or [f"exit code {done.returncode}"]
+        telling = [line for line in lines if re.search(r"error|fatal", line, re.IGNORECASE)]
+        raise Unanswered(f"docker {words[0]}: {(telling or lines)[-1].strip()[-400:]}")
     return done.stdout
 
 

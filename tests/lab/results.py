@@ -9,6 +9,7 @@ from typing import Any
 #: Exit codes of `celery-triage check`, as the README promises them to a monitoring system.
 EXIT_CODES = {"ok": 0, "warning": 1, "critical": 2, "unknown": 3}
 PRESENT = ("active", "latent")
+SCHEMA = 1
 
 
 @dataclass(frozen=True)
@@ -84,12 +85,23 @@ def compare(
         if finding["name"] in forbidden and finding.get("state") in PRESENT and told not in seen.false_alarms:
             seen.false_alarms.append(told)
 
+    if diagnosis.get("schema") != SCHEMA:
+        seen.problems.append(f"schema {diagnosis.get('schema')} of the diagnosis, {SCHEMA} is published")
     verdict = diagnosis.get("verdict")
     if "verdict" in expect and verdict != expect["verdict"]:
         seen.problems.append(f"verdict {verdict}, expected {expect['verdict']}{_unseen(diagnosis)}")
     if exit_code is not None and exit_code != EXIT_CODES.get(str(verdict)):
         seen.problems.append(f"exit code {exit_code} with verdict {verdict}")
     return seen
+
+
+def still_told(diagnosis: Mapping[str, Any], causes: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What a diagnosis made after the cure still calls active or latent of the causes that were cured."""
+    cured = {(cause["name"], str(cause.get("object"))) for cause in causes}
+    return [
+        _told(finding) for finding in diagnosis["findings"]
+        if finding.get("state") in PRESENT and (finding["name"], str(finding.get("object"))) in cured
+    ]
 
 
 def _matches(finding: Mapping[str, Any], item: Mapping[str, Any]) -> bool:

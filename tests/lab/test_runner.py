@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tests.lab import cure, oracle, outside
-from tests.lab.results import Comparison, Judgement, Result, as_json, compare
+from tests.lab.results import Comparison, Judgement, Result, as_json, compare, still_told
 
 WORKERS = ["email_worker", "payment_worker"]
 
@@ -21,7 +21,7 @@ def finding(id, name, services, object="", state="active", **more):
 
 def diagnosis(*findings, causes=None, verdict="critical", **more):
     ids = [item["id"] for item in findings] if causes is None else causes
-    return {"verdict": verdict, "findings": list(findings), "causes": ids, **more}
+    return {"schema": 1, "verdict": verdict, "findings": list(findings), "causes": ids, **more}
 
 
 def expected(name, services, object="", state="active"):
@@ -111,6 +111,17 @@ class TestCompare:
         assert problems == [
             "verdict unknown, expected ok (postgres: timed out)", "exit code 0 with verdict unknown",
         ]
+
+
+    def test_schema(self):
+        """Only the published schema is understood."""
+        assert compare({**diagnosis(verdict="ok"), "schema": 2}, {"causes": []}).problems
+
+    def test_still_told_after_the_cure(self):
+        """A cured cause may be told as history afterwards; told as active or latent it is a false alarm."""
+        told = diagnosis({**OPTION, "state": "history"}, {**DATABASE, "services": WORKERS[:1]})
+        assert still_told(told, [OPTION, DATABASE]) == ["database-missing ai_backend [email_worker] latent"]
+        assert still_told(told, [OPTION]) == []
 
 
 class TestResult:
