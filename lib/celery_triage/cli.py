@@ -253,6 +253,8 @@ def recorded(folder: Path, asked: dict[str, Any]) -> Evidence:
     if given:
         options = ", ".join("--" + name.replace("_", "-").removesuffix("s") for name in given)
         raise Ended(WRONG_USE, f"{options} has no meaning with --bundle, which is read as it was recorded")
+    if not folder.is_dir():
+        raise Ended(WRONG_USE, f"there is no folder {folder}")
     try:
         return bundle.load(folder)
     except (OSError, ValueError) as error:

@@ -140,7 +140,10 @@ def last_words(look: Look, service: str = "", lines: int = 4) -> Shown:
             continue
         said = section.data["lines"]
         ended = [life for life in look.lives_of(label) if not life.running and life.of(said)]
-        chosen = (ended[-1].of(said) if ended else said)[-lines:]
+        words = [line for line in (ended[-1].of(said) if ended else said) if line[2].strip()]
+        chosen = words[-lines:]
+        if not chosen:
+            continue
         rows.append(
             (
                 Cell(label, code=True),
@@ -152,6 +155,68 @@ def last_words(look: Look, service: str = "", lines: int = 4) -> Shown:
             )
         )
     return table(("Service", "At", "Last words", "Then"), rows, empty="No log line was read.")
+
+
+#: Who speaks in a known message, in words.
+CONTEXT_WORDS = {
+    "death": "its last words",
+    "running": "the process itself, going on",
+    "task": "a task of it, going on",
+    "quoted": "quoted by the application",
+}
+
+
+def signatures(look: Look, service: str = "") -> Shown:
+    """Known messages in each log: what they mean, who says them, how often, when first and last."""
+    from ..signatures import match
+
+    rows = []
+    for label, section in _sections(look, service).items():
+        lines = (section.data or {}).get("lines") or () if section.readable else ()
+        running = bool(look.lives_of(label)) and look.lives_of(label)[-1].running
+        for found in match(lines, running=running):
+            tone = "critical" if found.context == "death" and not found.harmless else "quiet"
+            rows.append(
+                (
+                    Cell(label, code=True),
+                    Cell(found.text, code=True),
+                    found.says + (f" Harmless: {found.harmless}" if found.harmless else ""),
+                    Cell(CONTEXT_WORDS.get(found.context, found.context), tone=tone),
+                    found.count,
+                    f"{units.clock(found.first)} to {units.clock(found.last)}",
+                    found.code,
+                )
+            )
+    return table(
+        ("Service", "Message", "Means", "Said by", "Times", "First, last", "Rule"),
+        rows,
+        empty="No known message stands in these logs.",
+    )
+
+
+def unexplained(look: Look, service: str = "") -> Shown:
+    """Errors that no signature knows, alike ones together, the most frequent first."""
+    from ..signatures import unrecognised
+
+    rows = []
+    for label, section in _sections(look, service).items():
+        lines = (section.data or {}).get("lines") or () if section.readable else ()
+        for found in unrecognised(lines):
+            rows.append(
+                (
+                    Cell(label, code=True),
+                    Cell(found.text, code=True),
+                    found.level,
+                    found.count,
+                    f"{units.clock(found.first)} to {units.clock(found.last)}",
+                    f"line {found.lines[0]}" if found.lines else None,
+                )
+            )
+    return table(
+        ("Service", "Reads", "Level", "Times", "First, last", "Where"),
+        rows,
+        empty="Every error in these logs is a known one.",
+    )
 
 
 def tail(look: Look, service: str = "", lines: int = 20) -> Shown:

@@ -14,10 +14,13 @@ if TYPE_CHECKING:
     from ..lives import Life
     from ..notebook import Look
 
+#: Windows of the time line, in seconds: 15 min, 1 h, 6 h, a day, a week, a month.
+WINDOWS = (900, 3600, 21600, 86400, 604800, 2592000)
 LEGEND = (
-    ("ok", "bar", "alive, ended well or still running"),
-    ("critical", "bar", "a life that ended with an error"),
-    ("warning", "bar", "stopped by a signal"),
+    ("ok", "bar", "running, or ended without error"),
+    ("critical", "bar", "ended with an error"),
+    ("warning", "bar", "stopped from outside"),
+    ("soft", "bar", "exit code not known"),
     ("calm", "d", "health changed"),
 )
 
@@ -93,7 +96,7 @@ def end_of(life: Life) -> str:
     if life.running:
         return "still running"
     if life.exit_code is None:
-        return "end not seen"
+        return "exit code not known"
     words = units.ending(life.exit_code, life.oom and life.exit_code == 137)
     if life.asked:
         words += ", stopped from outside"
@@ -102,8 +105,10 @@ def end_of(life: Life) -> str:
 
 def endings(lives: Sequence[Life]) -> str:
     """How the ended lives ended, the most frequent first: ``refused its command line (exit 2) × 14``."""
-    ended = Counter(end_of(life) for life in lives if not life.running)
-    return "\n".join(f"{words} × {number}" if number > 1 else words for words, number in ended.most_common())
+    ended = [life for life in lives if not life.running]
+    known = Counter(end_of(life) for life in ended if life.exit_code is not None).most_common()
+    unknown = Counter(end_of(life) for life in ended if life.exit_code is None).most_common()
+    return "\n".join(f"{words} × {number}" if number > 1 else words for words, number in known + unknown)
 
 
 def table_of_lives(look: Look, service: str = "", last: int = 12) -> Shown:
@@ -152,9 +157,11 @@ def plot(look: Look, service: str = "") -> Shown:
         )
     if taken is None or not any(row.bars for row in rows):
         return sentence("No life of a container was seen, so there is no time line.")
-    begin = _begin(look, begins, [bar.start for row in rows for bar in row.bars], taken)
+    begin = _begin(begins, [bar.start for row in rows for bar in row.bars], taken)
+    older = sum(1 for row in rows for bar in row.bars if bar.end < begin)
     alt = "Lives over time. " + " ".join(f"{row.label}: {row.end}." for row in rows)
     caption = "Each bar is one life of a container, gaps are the waits before the next start. Times in UTC."
+    caption += f" {units.count(older, 'older life', 'older lives')} not drawn." if older else ""
     return timeline.timeline(rows, begin, taken, alt, caption, LEGEND)
 
 
@@ -178,15 +185,18 @@ def _bar(life: Life, taken: float | None) -> timeline.Bar | None:
     return timeline.Bar(start, end, role, open=life.running)
 
 
-def _begin(look: Look, ended: Sequence[float], everything: Sequence[float], taken: float) -> float:
-    """Where the axis begins: with the first life that ended, not with a neighbour's start weeks ago."""
-    first = min(ended, default=min(everything))
-    since = timeline.seconds((look.evidence.data("events") or {}).get("since"))
-    if since is not None and ended and since > first:
-        inside = [begin for begin in ended if begin >= since - 60]
-        first = min(inside, default=first)
-    span = max(taken - first, 10.0)
-    return max(first, taken - 7 * 86400) - 0.02 * span
+def _begin(ended: Sequence[float], everything: Sequence[float], taken: float) -> float:
+    """Where the axis begins: with the lives that ended, not with a neighbour's start weeks ago.
+
+    The shortest window is taken that holds most of them, so that an old incident does not squeeze a new one.
+    """
+    inside = sorted(ended) or sorted(everything)
+    for window in WINDOWS:
+        recent = [moment for moment in inside if moment >= taken - window]
+        if len(recent) >= 0.75 * len(inside):
+            inside = recent
+            break
+    return inside[0] - 0.02 * max(taken - inside[0], 10.0)
 
 
 def _health_changes(look: Look) -> dict[str, list[tuple[float, str, str]]]:
@@ -203,10 +213,10 @@ def words(lives: Sequence[Life]) -> str:
     ended = [life for life in lives if not life.running]
     if not ended:
         return "one life, still running" if lives else "no life seen"
-    code, number = Counter(life.exit_code for life in ended).most_common(1)[0]
+    known = Counter(life.exit_code for life in ended if life.exit_code is not None).most_common(1)
     lived = sorted(life.seconds for life in ended if life.seconds is not None)
     parts = [units.count(len(lives), "life", "lives")]
-    parts += [f"exit {code} × {number}"] if code is not None else []
+    parts += [f"exit {code}" + (f" × {number}" if number > 1 else "") for code, number in known]
     parts += [f"{units.duration(lived[len(lived) // 2])} each"] if len(lived) > 2 else []
     return ", ".join(parts)
 

@@ -120,6 +120,8 @@ def timeline(
         middle = top + ROW_H / 2
         drawing.text(8, middle, row.label if len(row.label) <= 24 else row.label[:23] + "…", points=12)
         for bar in row.bars:
+            if bar.end < axis.start:
+                continue
             x = axis.x(bar.start)
             held.setdefault(bar.role, []).append((x, top + 6, max(axis.x(bar.end) - x, 2.0), ROW_H - 12))
         for time, role, shape in row.marks:
