@@ -100,3 +100,10 @@ def psql(server: Running, *statements: str) -> None:
     """Run statements as the superuser, inside the container."""
     words = [word for statement in statements for word in ("-c", statement)]
     docker("exec", server.name, "psql", "-v", "ON_ERROR_STOP=1", "-U", "postgres", *words)
+
+
+def server_log(server: Running) -> str:
+    """The server's log so far."""
+    words = ["docker", "logs", server.name]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=True)
+    return done.stdout + done.stderr

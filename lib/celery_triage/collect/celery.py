@@ -132,8 +132,9 @@ class _Round:
         self.stack, self.server, self.entry = stack, server, entry
         self.reply_id, self.redactor = reply_id, redactor
         labels = {label for label, _ in server.urls}
-        self.entry["expected"] = sorted(
-            service.nodename for service in stack.workers if service.label in labels and service.running)
+        self.expected = {service.nodename: service.label for service in stack.workers
+                         if service.label in labels and service.running}
+        self.entry["expected"] = sorted(self.expected)
 
     def ask(self, emit: Emit, name: str, login: bool) -> None:
         """Ask by the first way that is not refused. ``name`` is told to the parent with the way, before there
@@ -174,15 +175,20 @@ class _Round:
             reply["stats"] = self.redactor.data(_stats(answer))
 
     def judge(self) -> None:
-        """``ok`` when every node that listens has answered, and every running worker is among them."""
+        """``ok`` when every node that listens has answered, and every running worker is among them;
+        ``partial`` when one that is missing could be one of those whose name fits no container."""
         listening, replies = self.entry["asked"], self.entry["replies"]
-        silent = [name for name in self.entry["expected"] if name not in replies]
+        known = {reply["label"] for reply in replies.values()}
+        silent = sorted(name for name, label in self.expected.items() if label not in known)
+        strangers = sorted(name for name, reply in replies.items() if reply["label"] is None)
         if not silent and len(replies) >= listening:
             self.entry.update(status="ok", why="")
             return
         who = f"no answer from {', '.join(silent)}" if silent else "not all that listen have answered"
-        self.entry.update(status="no_reply",
-                          why=f"{who}: {listening} listen, {len(replies)} answered within {REPLY_S:g} s")
+        why = f"{who}: {listening} listen, {len(replies)} answered within {REPLY_S:g} s"
+        if silent and strangers:
+            why += f"; of no known container: {', '.join(strangers)}"
+        self.entry.update(status="partial" if silent and strangers else "no_reply", why=why)
 
 
 @dataclass
