@@ -125,6 +125,7 @@ class _Reader:
     def __init__(self, top: int, folder: Path) -> None:
         self._top, self._folder = top, folder
         self._left = TOTAL_LIMIT
+        self._files: set[str] = set()
 
     def evidence(self) -> Evidence:
         manifest = _object(self._json("manifest.json", MANIFEST_LIMIT), "manifest.json")
@@ -173,8 +174,9 @@ class _Reader:
         if file is None:
             return None
         found = _FILE.fullmatch(file) if isinstance(file, str) else None
-        if not found:
-            raise BundleError(f"{where} names a file that cannot be part of a bundle")
+        if not found or file in self._files or (found[1] == "logs" and not name.startswith("logs/")):
+            raise BundleError(f"{where} names a file that cannot be its own in a bundle")
+        self._files.add(file)
         if found[1] == "logs":
             data = {**_object(entry.get("about", {}), where), "lines": list(self._lines(file))}
         else:

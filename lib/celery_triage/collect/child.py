@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import faulthandler
 import gc
 import json
 import os
@@ -182,6 +183,7 @@ def _be_child(work: Work, write_fd: int, deadline: float) -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
         signal.set_wakeup_fd(-1)
+        faulthandler.disable()
         # Should the parent be killed with SIGKILL, this ends the child all the same.
         signal.alarm(ceil(max(0.0, deadline - time.monotonic())) + 2)
         gc.freeze()

@@ -266,5 +266,6 @@ def _files(where: Path) -> Iterator[Path]:
 
 
 __all__ = [
-    "CUT", "VOCABULARY", "MaskingFailed", "Redactor", "clean", "cut", "is_no_secret", "is_secret_name", "tail",
+    "CUT", "VOCABULARY", "MaskingFailed", "Redactor",
+    "clean", "cut", "is_no_secret", "is_secret_name", "tail",
 ]

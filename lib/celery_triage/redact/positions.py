@@ -59,7 +59,10 @@ _TOOLS = (
 )
 _DEFAULT = re.compile(r"(\$\{[A-Za-z_]\w*:?[-+])([^{}]*)(\})")
 _PEM = "-----BEGIN "
-_PEM_BODY = re.compile(r"[\sA-Za-z0-9+/=\\:,\-]*\Z")
+_PEM_OPEN = re.compile(r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----(?:[A-Za-z0-9+/=]{20,})?\s*\Z")
+#: A line of a key's body: base64, an RFC 1421 header, or base64 at the end behind something else.
+_PEM_BODY = re.compile(r"\s*(?:[A-Za-z0-9+/=\\]*|(?:Proc-Type|DEK-Info):.*)\s*\Z")
+_PEM_END = re.compile(r"(?<![A-Za-z0-9+/=])[A-Za-z0-9+/=]{40,}\s*\Z")
 
 
 def everything(text: str, mask: Mask, *, whole: bool = False) -> str:
@@ -192,12 +195,15 @@ def pem(lines: list[str], mask: Mask) -> list[str]:
             elif _PEM_BODY.match(line):
                 result.append(inside if line.strip() else line)
                 continue
+            elif end := _PEM_END.search(line):
+                result.append(line[:end.start()] + inside)
+                continue
             else:
                 inside = ""
         result.append(line if _PEM not in line else _pem_line(line, mask))
-        opened = line.rfind(_PEM)
-        if opened >= 0 and "-----END " not in line[opened:] and "PRIVATE KEY" in line[opened:]:
-            inside = mask(line[opened:] + "pem")
+        opened = _PEM_OPEN.search(line)
+        if opened:
+            inside = mask(opened[0] + "pem")
     return result
 
 
