@@ -1,0 +1,47 @@
+"""What only logs say: of now, where a rule could not look itself, and of the time before the last good start."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from celery_triage.checks.registry import Look
+from celery_triage.checks.words import listed
+from celery_triage.model import Finding, Remedy
+from celery_triage.remedies import alive
+from celery_triage.stack import Service
+
+
+def reported(look: Look, judged: Collection[str]) -> Iterator[Finding]:
+    """One finding for each thing that the logs of services say which the rule could not judge, certainty reported."""
+    groups: dict[tuple[str, str], list[Service]] = {}
+    for service in look.stack.members:
+        if service.label in judged or look.course(service).past(look.rule.step):
+            continue
+        for said in look.seen(service).says():
+            services = groups.setdefault((said.object, said.says), [])
+            if service not in services:
+                services.append(service)
+    for (thing, says), services in groups.items():
+        names = tuple(service.label for service in services)
+        yield look.finding(
+            f"{listed(names)}: {says}", services=names, object=thing, certainty="reported",
+            proof=[proof for service in services for proof in look.seen(service).proof(thing)],
+            remedy=Remedy("manual", "Only the log says this. Correct what it names, and start the service again."),
+            verify=alive(services))
+
+
+def healed(look: Look) -> Iterator[Finding]:
+    """One finding for each thing that lives died of before one got past it, state history."""
+    groups: dict[tuple[str, str], list[Service]] = {}
+    for service in look.stack.members:
+        for said in look.course(service).formerly(look.rule.code, look.rule.step):
+            services = groups.setdefault((said.object, said.says), [])
+            if service not in services:
+                services.append(service)
+    for (thing, says), services in groups.items():
+        names = tuple(service.label for service in services)
+        courses = [look.course(service) for service in services]
+        proof = [course.proof([said for said in course.formerly(look.rule.code, look.rule.step)
+                               if said.object == thing][-1]) for course in courses]
+        yield look.finding(f"Earlier, not any more: {says} ({listed(names)})", services=names, object=thing,
+                           state="history", certainty="reported", proof=proof)

@@ -1,0 +1,53 @@
+"""Which services are too young to be called well.
+
+A service proves itself by living longer than Docker's back-off reset, than it ever lived before it died, and than
+its health check needs to judge. Ages are taken from the evidence, never from a clock here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from celery_triage.checks.course import Courses
+from celery_triage.lives import seconds_of
+from celery_triage.model import Evidence
+from celery_triage.stack import Service, Stack
+
+#: Docker sets its restart back-off back to 100 ms after a life of this length (Engine 20.10 source, seconds).
+BACK_OFF_RESET_S = 10.0
+
+
+def settling(evidence: Evidence, troubled: Collection[str] = ()) -> tuple[str, ...]:
+    """A sentence for each member of the target that runs, has no cause of its own and is younger than its proof
+    needs, with the seconds left."""
+    stack, courses = Stack.of(evidence), Courses(evidence)
+    found = []
+    for service in stack.members:
+        if service.label in troubled or not service.running:
+            continue
+        age = age_of(service)
+        needed, why = needs(service, courses)
+        if age is not None and age < needed:
+            found.append(f"{service.label}: {needed - age:.0f} s left of {needed:.0f} s ({why})")
+    return tuple(found)
+
+
+def age_of(service: Service) -> float | None:
+    """Seconds that its present life has lasted, at its last sample."""
+    start, now = seconds_of(service.latest.get("started_at")), seconds_of(service.latest.get("t"))
+    return None if start is None or now is None else max(0.0, now - start)
+
+
+def needs(service: Service, courses: Courses) -> tuple[float, str]:
+    """How many seconds of life prove that it stays, and why so many."""
+    needed, why = BACK_OFF_RESET_S, "Docker's restart back-off starts anew after them"
+    former = [life.seconds for life in courses.of(service.label).lives if life.failed and life.seconds is not None]
+    if former and max(former) >= needed:
+        needed, why = max(former) + 1, "its longest former life was shorter than that"
+    health = service.latest.get("health")
+    check = service.item.get("healthcheck")
+    if check and health and health.get("status") == "starting":
+        judged = check["start_period_s"] + check["retries"] * (check["interval_s"] + check["timeout_s"])
+        if judged > needed:
+            needed, why = judged, "its health check has not judged yet"
+    return needed, why
