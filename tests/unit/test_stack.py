@@ -443,6 +443,15 @@ def test_the_machine_itself(host):
     assert stack.resolve("w", host, 5432).external
 
 
+def test_a_network_shared_with_another_container():
+    """With ``network_mode: service:…`` localhost is the other container, and its names are the other's."""
+    sidecar = item("vpn", cmd=["vpn"], networks={"back": {"ip": "172.20.0.8", "aliases": ["vpn"]}})
+    mine = item("w", WORKER, networks={}, network_mode=f"container:{sidecar['id']}ffff")
+    stack = Stack({"items": [mine, sidecar, item("db", image="postgres", **NET)]})
+    assert stack.resolve("w", "localhost").owner == "vpn"
+    assert stack.resolve("w", "postgres").owner == "db"
+
+
 def test_extra_hosts():
     """A name from extra_hosts goes where it says, to the host or to an address."""
     hosts = ["db:172.20.0.2", "box=host-gateway", "far:192.0.2.1"]

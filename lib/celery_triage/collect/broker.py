@@ -99,7 +99,8 @@ _KINDS = (
     (r"LOADING|loading the dataset", "no_reply", "loading"),
     (r"protected mode", "denied", "protected"),
     (r"max number of clients", "denied", "full"),
-    (r"NOPERM", "denied", "other"),
+    (r"NOPERM|no permissions", "denied", "other"),
+    (r"DB index is out of range", "denied", "database"),
     (r"Connection refused|No route to host|Network is unreachable|Error 11[13] ", "unreachable", "refused"),
     (r"Name or service not known|Temporary failure in name resolution|No address associated|Error -[235] ",
      "unreachable", "dns"),
@@ -174,7 +175,7 @@ class _Probe:
                     self.read()
                 self.entry.update(status="ok", why="", error_kind=None)
                 return True
-            except redis.RedisError as error:
+            except Exception as error:  # whatever answers there may send anything
                 self.client.close()
                 self.fail(error)
             if self.entry["error_kind"] not in ("refused", "timeout"):
@@ -187,11 +188,11 @@ class _Probe:
         try:
             with emit.asking(f"redis LLEN, HLEN {self.server.key} (second sample)"):
                 self.entry["samples"].append(self.sample())
-        except redis.RedisError as error:
+        except Exception as error:
             self.fail(error)
         self.client.close()
 
-    def fail(self, error: redis.RedisError) -> None:
+    def fail(self, error: Exception) -> None:
         self.entry.update(told(error, self.redactor))
         if self.server.password is not None and not self.login:
             self.entry["why"] += " (--no-login: no password was sent)"
@@ -280,9 +281,10 @@ def _consumers(clients: list[Mapping[str, str]], stack: Stack) -> list[dict[str,
     return [found[key] for key in sorted(found)][:MOST_MEMBERS]
 
 
-def told(error: redis.RedisError, redactor: Any) -> dict[str, Any]:
+def told(error: Exception, redactor: Any) -> dict[str, Any]:
     """Status, masked sentence and kind of a failure. Kinds: refused, dns, timeout, auth (wrong user or
-    password), noauth (one is needed and none was sent), loading, protected, full, tls, not_redis, other."""
+    password), noauth (one is needed and none was sent), loading, protected, full, database (its number is
+    too high), tls, not_redis, other."""
     text = " ".join(str(error).split())
     why = redactor.text(f"{type(error).__name__}: {text}", 500)
     for pattern, status, kind in _KINDS:

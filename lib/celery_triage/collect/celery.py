@@ -21,8 +21,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import redis
-
 from celery_triage.collect.broker import (
     BINDINGS,
     PIDBOX,
@@ -149,7 +147,7 @@ class _Round:
                 emit.value(name, list(way))
                 self.broadcast(client, emit)
                 self.judge()
-            except redis.RedisError as error:
+            except Exception as error:  # whatever answers there may send anything
                 self.entry.update(told(error, self.redactor))
             if self.entry["error_kind"] not in ("refused", "timeout"):
                 return

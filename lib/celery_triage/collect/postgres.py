@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import psycopg
@@ -111,10 +111,10 @@ def _ask(server: Server, entry: dict[str, Any], users: list[str], emit: Emit, re
         entry.update(address=f"{address}:{port}", via=via)
         try:
             with _login(server, address, port, emit) as connection:
-                _read(connection, entry, users, emit, server)
+                _read(connection, entry, users, emit, server, redactor.text)
                 entry.update(status="ok", why="", sqlstate=None, error_kind=None)
                 return
-        except psycopg.Error as error:
+        except Exception as error:  # also a name that is no UTF-8, from a database without an encoding
             entry.update(told(error, redactor))
         if entry["error_kind"] not in ("refused", "timeout") or index == len(server.ways) - 1:
             return
@@ -129,7 +129,7 @@ def _login(server: Server, address: str, port: int, emit: Emit) -> psycopg.Conne
     given = {
         "host": address if by_name else server.host, "port": port, "user": server.user,
         "password": server.password, "connect_timeout": CONNECT_TIMEOUT_S,
-        "application_name": "celery-triage",
+        "application_name": "celery-triage", "client_encoding": "utf8",
         # The authorities' certificates lie in the container, not here: encrypted, but not verified.
         "sslmode": "require" if mode.startswith("verify") else mode,
         "gssencmode": "disable", "passfile": "/dev/null",
@@ -153,23 +153,28 @@ def _login(server: Server, address: str, port: int, emit: Emit) -> psycopg.Conne
 
 def _read(
     connection: psycopg.Connection, entry: dict[str, Any], users: list[str], emit: Emit, server: Server,
+    clean: Callable[..., str],
 ) -> None:
     with emit.asking(f"postgres {', '.join(STATEMENTS)} {server.key}") as asked:
         connection.execute(STATEMENTS["timeout"])
         connection.execute(STATEMENTS["lock"])
         version, recovering, user, most, reserved = connection.execute(STATEMENTS["server"]).fetchone()
         entry.update(version=version, in_recovery=recovering, user=user)
+        there = {"template0", "template1"}
         for name, owner, allowed, can in connection.execute(STATEMENTS["databases"]):
-            entry["databases"][name] = {"owner": owner, "allow_connections": allowed, "can_connect": can}
+            there.add(name)
+            entry["databases"][clean(name, 200)] = {
+                "owner": clean(owner, 200), "allow_connections": allowed, "can_connect": can}
         for wanted, state in entry["wanted"].items():
-            state["exists"] = wanted in entry["databases"] or wanted in ("template0", "template1")
+            state["exists"] = wanted in there
         names = sorted({*users, user})
         found = {row[0]: row[1:] for row in connection.execute(STATEMENTS["roles"], (names,))}
         for name in names:
             login, superuser, creates = found.get(name, (None, None, None))
             entry["roles"][name] = {"exists": name in found, "can_login": login, "superuser": superuser,
                                     "createdb": creates}
-        by_database = dict(connection.execute(STATEMENTS["connections"]).fetchall())
+        counted = connection.execute(STATEMENTS["connections"]).fetchall()
+        by_database = {clean(name, 200): number for name, number in counted}
         entry["connections"] = {"max": most, "reserved": reserved, "used": sum(by_database.values()),
                                 "by_database": by_database}
         asked.outcome = f"PostgreSQL {version}, {len(entry['databases'])} databases"
@@ -188,10 +193,10 @@ def _borrow(entries: list[dict[str, Any]]) -> None:
                 entry["roles"][entry["user"]] = other["roles"][entry["user"]]
 
 
-def told(error: psycopg.Error, redactor: Any) -> dict[str, Any]:
+def told(error: Exception, redactor: Any) -> dict[str, Any]:
     """Status, sentence, SQLSTATE and kind of a failure, masked."""
     text = str(error)
-    state = error.sqlstate or sqlstate_of(text)
+    state = getattr(error, "sqlstate", None) or sqlstate_of(text)
     if state:
         status, kind = _STATUS.get(state, "no_reply"), "starting" if state == "57P03" else "refused_login"
     elif isinstance(error, psycopg.errors.ConnectionTimeout) or "timeout expired" in text:

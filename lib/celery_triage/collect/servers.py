@@ -96,7 +96,7 @@ def _server(
                     urls=[(service.label, url)])
     meaning = stack.resolve(service.label, host, port)
     owner = stack.get(meaning.owner or meaning.elsewhere or "")
-    if meaning.itself:
+    if meaning.itself and meaning.owner == service.label:
         server.container, server.services = service.label, [service.label]
         server.status, server.why = "unreachable", meaning.how
     elif owner is not None:

@@ -46,6 +46,8 @@ class Resolution:
 def resolve(asker: Any, everyone: Iterable[Any], host: str | None, port: int | None = None) -> Resolution:
     """Resolve ``host`` as the service ``asker`` would; ``everyone`` are all services of the stack."""
     everyone = list(everyone)
+    if (shared := _shares_with(asker, everyone)) is not None:
+        asker = shared  # network_mode: container:… has the other one's names, addresses and localhost
     name = (host or "").strip().strip("[]").rstrip(".").lower()
     if not name or name == "localhost" or name.endswith(".localhost") or _loops_back(name):
         return _itself(asker, everyone, host or "localhost", port, literal=_address(name) is not None)
@@ -61,6 +63,15 @@ def resolve(asker: Any, everyone: Iterable[Any], host: str | None, port: int | N
     if _address(name) is not None:
         return _literal(asker, everyone, name, name, port)
     return _named(asker, everyone, name)
+
+
+def _shares_with(asker: Any, everyone: list[Any]) -> Any:
+    """The container whose network this one lives in (``network_mode: service:…``), else None."""
+    kind, _, other = str(asker.item.get("network_mode") or "").partition(":")
+    if kind != "container" or not other:
+        return None
+    return next((service for service in everyone if service.name == other
+                 or (service.item.get("id") and other.startswith(service.item["id"]))), None)
 
 
 def _named(asker: Any, everyone: list[Any], name: str) -> Resolution:
