@@ -45,7 +45,9 @@ CALL_S = 6.0
 #: Largest answer that is read as JSON, and largest file that is read out of a container, in bytes.
 JSON_LIMIT = 16 * 2**20
 FILE_LIMIT = 256 * 2**10
-_DIRECTORY, _SYMLINK = 1 << 31, 1 << 27  # of Go's os.FileMode, which the stat header carries
+#: Of Go's os.FileMode, which the stat header carries: folder, link, and every bit that means no regular file.
+_DIRECTORY, _SYMLINK = 1 << 31, 1 << 27
+_NOT_REGULAR = sum(1 << bit for bit in (31, 27, 26, 25, 24, 21, 19))
 
 
 class Forbidden(RuntimeError):
@@ -85,7 +87,7 @@ class Stat:
 
     @property
     def is_file(self) -> bool:
-        return self.mode & (_DIRECTORY | _SYMLINK | 0o37 << 19) == 0
+        return not self.mode & _NOT_REGULAR
 
     @property
     def is_link(self) -> bool:

@@ -52,13 +52,21 @@ class Frames:
     def torn(self) -> bool:
         return bool(self._buffer) and not self._tty
 
+    def rest(self) -> Iterator[tuple[str, bytes]]:
+        """At the end of a terminal's stream: the line that has no end."""
+        if self._tty and self._buffer:
+            yield "out", bytes(self._buffer)
+            self._buffer.clear()
+
     def feed(self, block: bytes) -> Iterator[tuple[str, bytes]]:
         """The whole pieces that this block completes. EngineError when it is no such stream."""
-        if self._tty:
-            if block:
-                yield "out", block
-            return
         self._buffer += block
+        if self._tty:
+            end = self._buffer.rfind(b"\n") + 1 or (len(self._buffer) if len(self._buffer) > BYTES else 0)
+            if end:
+                yield "out", bytes(self._buffer[:end])
+                del self._buffer[:end]
+            return
         at = 0
         while len(self._buffer) - at >= _HEADER:
             kind = self._buffer[at]
@@ -203,6 +211,8 @@ def _stream(
     except HTTPError as error:
         kind = "the engine stopped sending" if "imed out" in str(error) else "the stream was cut off"
         return tail, f"{kind} before the end of the log"
+    for stream, piece in frames.rest():
+        tail.feed(stream, piece)
     return tail, "the stream ended inside a frame" if frames.torn else ""
 
 
