@@ -19,7 +19,12 @@ _WORDS = (
     (1, re.compile(r"Usage: celery\b")),
     (1, re.compile(r"\[I \d{6} \d\d:\d\d:\d\d \w+:\d+\] Visit me at ")),
 )
-_LOG_HEAD = re.compile(r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}: ")
+_TIME = r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}: "
+_HEAD = re.compile(_TIME)
+_POOL = re.compile(_TIME + r"\w+/(?!MainProcess\])")
+_DEATH = re.compile(_TIME + r"CRITICAL/MainProcess\] (?:Unrecoverable error|beat raised exception)")
+#: What a life can begin with behind a death: a record that is not beat's printed traceback.
+_FRESH = re.compile(_TIME + r"(?!WARNING/MainProcess\])|\s*-{14} \S+@\S+ v\d|celery beat v|Usage: celery")
 #: The engine waits at least 100 ms before it starts a container again.
 PAUSE = 0.09
 
@@ -33,35 +38,41 @@ def word(text: str) -> int | None:
 def cut(lines: Sequence[Sequence[str]], begin: int, end: int) -> list[tuple[int, int]]:
     """The pieces of ``lines[begin:end]`` that are lives, as half-open ranges in order.
 
-    A piece begins where first words come that cannot follow those already said in the same life, or where
-    the very first line is said again after a pause."""
+    After a pause, a piece begins with first words that cannot follow those already said in the same life,
+    with the very first line said again, or with any record behind Celery's word that it ends."""
     if begin >= end:
         return []
-    starts, said, first = [begin], -1, ""
+    starts, said, first, dead = [begin], -1, "", False
     for place in range(begin, end):
         text = lines[place][2]
         order = word(text)
         start = place
-        while start - 1 > starts[-1] and not lines[start - 1][2].strip() and not _pause(lines, start):
+        while start - 1 > starts[-1] and not lines[start - 1][2].strip() and _pause(lines, start) is False:
             start -= 1  # the blank lines before a banner
-        again = place > starts[-1] and text == first and _paused(lines, start)
-        if again or (order is not None and order <= said):
+        pause = _pause(lines, start) if start > begin else False
+        new = (
+            (order is not None and order <= said and (pause or (pause is None and not _quoted(lines, start))))
+            or (place > starts[-1] and text == first and bool(pause) and not _HEAD.match(lines[start - 1][2]))
+            or (dead and bool(pause) and _FRESH.match(text) is not None)
+        )
+        if new and start > starts[-1]:
             starts.append(start)
-            said, first = -1, ""
+            said, first, dead = -1, "", False
         first = first or (text if text.strip() else "")
         said = said if order is None else order
+        dead = dead or _DEATH.match(text) is not None
     return list(zip(starts, [*starts[1:], end], strict=True))
 
 
-def _pause(lines: Sequence[Sequence[str]], place: int) -> bool:
-    """Whether there was a pause before the line; False where there are no times."""
+def _quoted(lines: Sequence[Sequence[str]], place: int) -> bool:
+    """Whether a line without a time stands behind a record of a pool process, which may quote anything."""
+    return place > 0 and _POOL.match(lines[place - 1][2]) is not None
+
+
+def _pause(lines: Sequence[Sequence[str]], place: int) -> bool | None:
+    """Whether there was a pause before the line; None where there are no times."""
     try:
         before, now = (datetime.fromisoformat(lines[p][0]) for p in (place - 1, place))
         return (now - before).total_seconds() >= PAUSE
     except (ValueError, TypeError):
-        return False
-
-
-def _paused(lines: Sequence[Sequence[str]], place: int) -> bool:
-    """Whether the line comes after a pause, and is not the body of a log record before it."""
-    return not _LOG_HEAD.match(lines[place - 1][2]) and _pause(lines, place)
+        return None

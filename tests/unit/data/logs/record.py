@@ -113,30 +113,49 @@ class Stack:
         )
 
     def starting(self) -> None:
-        """A copy of the cluster that waits for its log for ever: every connection is told that it is
-        starting."""
-        copy = self.folder / "starting"
+        """A copy of the cluster that waits for its log for ever: every connection is told that it is starting."""
+        copy, postgres = self.folder / "starting", {"user": "postgres", "group": "postgres", "extra_groups": []}
+        copy.mkdir()
+        user = pwd.getpwnam("postgres")
+        os.chown(copy, user.pw_uid, user.pw_gid)
+        copy.chmod(0o700)
+        with (self.folder / "data" / "pg_hba.conf").open("a") as file:
+            file.write("host replication postgres all trust\n")
+        self.sql("select pg_reload_conf()")
         subprocess.run(
-            [
-                str(self.postgres / "pg_basebackup"),
-                "-h",
-                "127.0.0.3",
-                "-U",
-                "postgres",
-                "-D",
-                str(copy),
-                "-X",
-                "none",
-                "-c",
-                "fast",
-            ],
-            check=True,
-            user="postgres",
-            group="postgres",
-            cwd="/tmp",
-            extra_groups=[],
-            stderr=subprocess.DEVNULL,
-        )
+            [str(self.postgres / "pg_basebackup"), "-h", "127.0.0.3", "-U", "postgres", "-D", str(copy), "-X", "none"],
+            check=True, cwd="/", stderr=subprocess.DEVNULL, **postgres)
+        (copy / "recovery.signal").touch()
+        with (copy / "postgresql.conf").open("a") as file:
+            file.write("listen_addresses = '127.0.0.5'\nunix_socket_directories = ''\n"
+                       "restore_command = 'sleep 1000'\n")
+        self.running.append(subprocess.Popen(
+            [str(self.postgres / "postgres"), "-D", str(copy)], cwd="/", stdout=subprocess.DEVNULL,
+            stderr=(self.folder / "starting.log").open("w"), **postgres))
+
+    def server_logs(self) -> None:
+        """What the servers themselves log of clients that are refused."""
+        for user, password, host, database in (
+            ("postgres", "", "127.0.0.3", "ai_backend_missing"), ("root", "", "127.0.0.3", "postgres"),
+            ("app", "wrong-example", "127.0.0.3", "ai_backend"), ("nologin_role", "app-example", "127.0.0.3", "x"),
+            ("outsider", "x", "127.0.0.3", "ai_backend"),
+            ("root", "", "/tmp", "postgres"), ("postgres", "", "127.0.0.5", "postgres"),
+        ):
+            subprocess.run(
+                [str(self.postgres / "psql"), "-h", host, "-U", user, "-c", "select 1 from nowhere", database],
+                env={"PGPASSWORD": password}, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.sql("create table here (x int)")
+        subprocess.run([str(self.postgres / "psql"), "-h", "127.0.0.3", "-U", "postgres", "-c", "select 1 from nowhere"],
+                       check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        version = "PostgreSQL 15"
+        for name, path in (("server-postgres", self.folder / "data" / "log"),
+                           ("server-postgres-starting", self.folder / "starting.log")):
+            stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
+            lines = path.read_text().splitlines()
+            (HERE / f"{name}_15.log").write_text(
+                f"## command: postgres\n## versions: {version}\n## exit: none\n## seconds: none\n"
+                f"## what: the server's own log of clients that it refused\n"
+                + "".join(f"{stamp} err {line.replace(str(self.folder), '/var/lib/postgresql')}\n" for line in lines))
 
     def stop(self) -> None:
         subprocess.run(
@@ -192,6 +211,7 @@ class Recorder:
         ]
         time.sleep(2 if held else 0)
         lines, code, seconds = self.run(scenario, app, env)
+        lines = without_hiding(lines)
         for process in held:
             process.kill()
             process.wait()
@@ -299,6 +319,19 @@ class Recorder:
         return line.replace(str(self.folder), "/tmp")
 
 
+def without_hiding(lines: list[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
+    """The lines without the frames of the modules that hide installed packages: a package that is really not there
+    has none."""
+    kept, skip = [], 0
+    for line in lines:
+        if "/without/" in line[2]:
+            skip = 2
+        if skip == 0 or not line[2].startswith(" "):
+            kept.append(line)
+        skip = max(0, skip - 1)
+    return kept
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--environments", type=Path, required=True)
@@ -312,6 +345,7 @@ def main() -> None:
         stack = Stack(Path(name), options.redis, options.postgres)
         try:
             stack.start()
+            stack.starting()
             recorder = Recorder(options.environments, stack, Path(name))
             for scenario_name, scenario in scenarios.SCENARIOS.items():
                 if options.only and not any(re.fullmatch(item, scenario_name) for item in options.only):
@@ -319,6 +353,8 @@ def main() -> None:
                 for version in scenario.get("on", ("5.4", "5.6", "5.7")):
                     if not options.version or version in options.version:
                         recorder.record(scenario_name, scenario, version)
+            if not options.only or "server-logs" in options.only:
+                stack.server_logs()
         finally:
             stack.stop()
 

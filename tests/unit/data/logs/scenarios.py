@@ -35,6 +35,14 @@ SCENARIOS: dict[str, dict] = {
         "packages": ("flower22", "psycopg3"),
         "command": "celery -A shared.infrastructure.celery_app flower --port=5555",
     },
+    "flower-plugin-broken": {
+        "what": "Flower is installed, a package that it needs is not",
+        "on": NEW,
+        "limit": 9,
+        "packages": ("flower22", "psycopg3"),
+        "without": ("pytz",),
+        "command": "celery -A shared.infrastructure.celery_app flower --port=5555",
+    },
     "quoting-worker": worker(
         "a healthy worker whose tasks log the incident's error texts and fail with errors of their own database",
         limit=14,

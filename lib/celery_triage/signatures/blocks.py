@@ -1,0 +1,348 @@
+"""Cut log lines into blocks: log records with what belongs to them, tracebacks, usage errors, single lines.
+
+What a line belongs to is told by its form, by its stream and by its time: what a logger writes for one record
+arrives within milliseconds, a dying process's traceback comes later or on its own. Lines without times (a
+pasted log) are cut by form alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+#: A logger writes one record at once: lines that come later than this after the line before are not of it. A
+#: usage error and a dying interpreter write line by line, and a CPU limit may hold them up between two lines.
+#: Seconds.
+TOGETHER = 0.2
+LINE_BY_LINE = 2.0
+#: Of longer lines only so much is looked at (characters).
+LONGEST = 4000
+
+_CELERY = re.compile(r"\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}): (\w+)/([\w:.-]+)\] ?")
+_TORNADO = re.compile(r"\[([DIWEC]) (\d{6} \d\d:\d\d:\d\d) (\w+:\d+)\] ?")
+_POSTGRES = re.compile(
+    r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)? \w{1,5}(?: \[\d+\])?:? (?:\S{1,60}@\S{1,60} )?"
+    r"(LOG|FATAL|ERROR|WARNING|PANIC|HINT|DETAIL|STATEMENT|NOTICE|CONTEXT):  ?"
+)
+_REDIS = re.compile(r"\d+:[MSCX] \d\d \w{3} \d{4} \d\d:\d\d:\d\d\.\d{3} ([*#.-]) ")
+_RABBIT = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}[+-]\d\d:\d\d \[(\w+)\] <[\d.]+> ")
+_OTHER = re.compile(
+    r"(?:\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[.,\d]*\S{0,6} .{0,60}?"
+    r"\b(?P<a>DEBUG|INFO|WARN|WARNING|ERROR|CRITICAL|FATAL)\b"
+    r"|(?P<b>DEBUG|INFO|WARNING|ERROR|CRITICAL):[\w.-]+:"
+    r"|\{\"[^{}]{0,400}\"level(?:name)?\": ?\"(?P<c>\w+)\")",
+    re.I,
+)
+_LEVELS = {
+    "D": "DEBUG",
+    "I": "INFO",
+    "W": "WARNING",
+    "E": "ERROR",
+    "C": "CRITICAL",
+    "WARN": "WARNING",
+    "#": "WARNING",
+    "*": "INFO",
+    ".": "DEBUG",
+    "-": "DEBUG",
+    "LOG": "INFO",
+    "PANIC": "FATAL",
+    "HINT": "INFO",
+    "DETAIL": "INFO",
+    "STATEMENT": "INFO",
+    "NOTICE": "INFO",
+    "CONTEXT": "INFO",
+}
+_TRACEBACK = re.compile(r"(?: *[|+] *)?Traceback \(most recent call last\):\s*$")
+_CHAINED = (
+    "During handling of the above exception, another exception occurred:",
+    "The above exception was the direct cause of the following exception:",
+)
+_EXCEPTION = re.compile(r"(?P<type>[A-Za-z_][\w.]*)(?:: (?P<message>.*)|:?$)")
+#: What Python says of an exception that ends nothing.
+_IGNORED = re.compile(r"Exception ignored in: |Exception in thread ")
+_FRAME = re.compile(r'\s+File "([^"]*)", line \d+')
+_USAGE = re.compile(r"Usage: (\S+)")
+_MISPLACED = re.compile(r"You are using `(?:-A|--app)` as an option of the ")
+#: ``SomeError('its message')``, as Celery shows an exception in a record.
+_REPR = re.compile(
+    r"(?P<type>[A-Za-z_]\w*(?:Error|Exception|Interrupt|Exit|NotFound|Refused|Denied|Lost))\("
+    r"(?P<quote>[\"'])(?P<message>.*)(?P=quote),?\)$",
+    re.S,
+)
+
+
+@dataclass
+class Exc:
+    """One exception of a traceback: its type and message, the 0-based place of its line, the files of its
+    frames (the last one raised it), and whether a direct cause stands before it."""
+
+    type: str
+    message: str
+    place: int
+    files: list[str] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        """As Python prints it: ``type: message``."""
+        return f"{self.type}: {self.message}" if self.message else self.type
+
+
+@dataclass
+class Block:
+    """Lines that belong together: ``begin`` to ``end`` (0-based, half open). ``kind``: record, traceback,
+    usage or line. ``source``: celery, flower, postgres, redis, rabbitmq, app or empty. ``message``: a
+    record's text without its head and traceback, a usage error's sentence, a line."""
+
+    kind: str
+    begin: int
+    end: int
+    message: str = ""
+    source: str = ""
+    level: str = ""
+    process: str = ""
+    place: int = 0
+    exceptions: list[Exc] = field(default_factory=list)
+    program: str = ""
+
+
+def blocks(lines: Sequence[Sequence[str]]) -> list[Block]:
+    """The blocks of ``[time, stream, text]`` lines, in order; each line is in exactly one."""
+    return _Cutter(lines).cut()
+
+
+class _Cutter:
+    def __init__(self, lines: Sequence[Sequence[str]]) -> None:
+        self.lines = lines
+        self.texts = [line[2][:LONGEST] for line in lines]
+
+    def cut(self) -> list[Block]:
+        found: list[Block] = []
+        place = 0
+        while place < len(self.texts):
+            block = self.block(place)
+            found.append(block)
+            place = block.end
+        return _joined(found)
+
+    def block(self, place: int) -> Block:
+        text = self.texts[place]
+        head = _head(text)
+        if head is not None:
+            return self.record(place, head)
+        ignored = (
+            _IGNORED.match(text) and place + 1 < len(self.texts) and _TRACEBACK.match(self.texts[place + 1])
+        )
+        if ignored or _TRACEBACK.match(text) or self.cut_traceback(place):
+            block = Block(
+                "ignored" if ignored else "traceback", place, place + 1, text if ignored else "", place=place
+            )
+            into = block.exceptions
+            block.end = self.traceback(place + 1 if ignored else place, into, len(self.texts))
+            return block
+        if _USAGE.match(text) or _MISPLACED.match(text):
+            return self.usage(place)
+        return Block("line", place, place + 1, text, place=place)
+
+    def cut_traceback(self, place: int) -> bool:
+        """Whether a line is of a traceback whose beginning was cut off, as at the front of a log's tail."""
+        return place == 0 and any(_FRAME.match(text) for text in self.texts[:3])
+
+    def record(self, place: int, head: Block) -> Block:
+        """A record's own lines: up to the next head, a pause, another stream or a usage error."""
+        end = place + 1
+        while end < len(self.texts) and self.belongs(place, end, head):
+            end += 1
+        head.begin, head.end, head.place = place, end, place
+        words = [head.message]
+        at = place + 1
+        while at < end:
+            if _TRACEBACK.match(self.texts[at]):
+                at = self.traceback(at, head.exceptions, end)
+            else:
+                if len(words) < 40:
+                    words.append(self.texts[at])
+                at += 1
+        head.message = "\n".join(words)[:LONGEST]
+        return head
+
+    def belongs(self, first: int, place: int, head: Block) -> bool:
+        text = self.texts[place]
+        if _head(text) is not None or _USAGE.match(text):
+            return False
+        if self.lines[place][1] != self.lines[first][1]:
+            return False
+        if (
+            _TRACEBACK.match(text)
+            and head.level in ("INFO", "DEBUG")
+            and not head.message.startswith("Task ")
+        ):
+            return False  # only records of errors, and of tasks that are tried again, come with a traceback
+        return True
+
+    def pause(self, place: int) -> float | None:
+        try:
+            before, now = (datetime.fromisoformat(self.lines[p][0]) for p in (place - 1, place))
+            return (now - before).total_seconds()
+        except (ValueError, TypeError):
+            return None
+
+    def traceback(self, place: int, into: list[Exc], limit: int) -> int:
+        """Read the exceptions of a traceback and of those chained to it; the place behind them."""
+        while True:
+            place += 1
+            files: list[str] = []
+            while place < limit and (
+                self.texts[place][:1] in (" ", "\t", "") or self.texts[place][:1] == "|"
+            ):
+                if found := _FRAME.match(self.texts[place]):
+                    files.append(found[1])
+                elif not self.texts[place].strip() and not self.goes_on(place + 1, limit):
+                    break
+                place += 1
+            if place >= limit or _head(self.texts[place]) is not None:
+                return place  # cut off
+            found = _EXCEPTION.match(self.texts[place])
+            if found is None:
+                return place
+            exception = Exc(found["type"], found["message"] or "", place, files)
+            into.append(exception)
+            place = self.rest_of_message(place + 1, limit, exception)
+            after = self.chained(place, limit)
+            if after is None:
+                return place
+            place = after
+
+    def goes_on(self, place: int, limit: int) -> bool:
+        """Whether more of a traceback's frames follow a blank line."""
+        return place < limit and bool(_FRAME.match(self.texts[place]))
+
+    def rest_of_message(self, place: int, limit: int, exception: Exc) -> int:
+        """The further lines of an exception's message: up to a blank line, a head, another traceback."""
+        more: list[str] = []
+        while place < limit and len(more) < 30:
+            text = self.texts[place]
+            pause = self.pause(place)
+            if not text.strip() or _head(text) is not None or _TRACEBACK.match(text) or _USAGE.match(text):
+                break
+            if pause is not None and pause >= LINE_BY_LINE:
+                break
+            more.append(text)
+            place += 1
+        exception.message = "\n".join([exception.message, *more])[:LONGEST]
+        return place
+
+    def chained(self, place: int, limit: int) -> int | None:
+        """The place of the next traceback of a chain, None where the chain ends here."""
+        at = place
+        while at < limit and at - place < 4:
+            text = self.texts[at].strip()
+            if text in _CHAINED:
+                at += 1
+                while at < limit and not self.texts[at].strip():
+                    at += 1
+                return at if at < limit and _TRACEBACK.match(self.texts[at]) else None
+            if text:
+                return None
+            at += 1
+        return None
+
+    def usage(self, place: int) -> Block:
+        """A usage error of a command line: all up to its sentence behind ``Error:``, and what explains it."""
+        block = Block("usage", place, place + 1, place=place)
+        at, seen = place, -1
+        while at < len(self.texts) and at - place < 400:
+            text = self.texts[at]
+            pause = self.pause(at) if at > place else None
+            if at > place and (_head(text) is not None or (pause is not None and pause >= LINE_BY_LINE)):
+                break
+            if found := _USAGE.match(text):
+                if block.program:
+                    break
+                block.program = found[1]
+            if seen < 0 and text.startswith("Error:"):
+                seen = at
+            if _TRACEBACK.match(text):
+                at = self.traceback(at, block.exceptions, len(self.texts))
+                continue
+            if seen < 0 and at - place > 12 and block.program:
+                break  # a help text, no error
+            at += 1
+        block.end = max(at, place + 1)
+        if seen >= 0:
+            block.place = seen
+            words = [text.strip() for text in self.texts[seen : min(block.end, seen + 12)]]
+            block.message = " ".join(word for word in words if word)[:LONGEST]
+        return block
+
+
+def _head(text: str) -> Block | None:
+    """A record begun by a line with the head of a known log format, None for other lines."""
+    first = text[:1]
+    if first == "[":
+        if found := _CELERY.match(text):
+            return Block("record", 0, 0, text[found.end() :], "celery", found[2], found[3])
+        if found := _TORNADO.match(text):
+            return Block("record", 0, 0, text[found.end() :], "flower", _LEVELS[found[1]])
+        return None
+    if first.isdigit():
+        if found := _POSTGRES.match(text):
+            return Block("record", 0, 0, text[found.end() :], "postgres", _LEVELS.get(found[1], found[1]))
+        if found := _REDIS.match(text):
+            return Block("record", 0, 0, text[found.end() :], "redis", _LEVELS[found[1]])
+        if found := _RABBIT.match(text):
+            return Block("record", 0, 0, text[found.end() :], "rabbitmq", found[1].upper())
+    if first.isdigit() or first in "DIWEC{":
+        if found := _OTHER.match(text[:600]):
+            level = (found["a"] or found["b"] or found["c"]).upper()
+            return Block(
+                "record", 0, 0, text[found.end() :].lstrip(" :-]|"), "app", _LEVELS.get(level, level)
+            )
+    return None
+
+
+def _joined(found: list[Block]) -> list[Block]:
+    """Celery's beat and worker turn what is printed into records, one for each ``write``: a traceback that
+    is printed so becomes hundreds of them. They are put together again; where the block before shows its
+    exception already, they belong to that."""
+    kept: list[Block] = []
+    run: list[Block] = []
+    for block in found:
+        printed = block.kind == "record" and block.source == "celery" and block.level == "WARNING"
+        begins = printed and (
+            block.message.startswith("Traceback (most recent call last):")
+            or _FRAME.match(block.message) is not None
+        )
+        if begins or (run and printed):
+            run.append(block)
+            continue
+        _put(kept, run)
+        run = []
+        kept.append(block)
+    _put(kept, run)
+    return kept
+
+
+def _put(kept: list[Block], run: list[Block]) -> None:
+    """Add a traceback that was printed as records: its last exception is type, colon and message, one write
+    each."""
+    if not run:
+        return
+    if kept and kept[-1].exceptions:
+        kept[-1].end = run[-1].end
+        return
+    whole = Block("traceback", run[0].begin, run[-1].end, source="celery", place=run[0].begin)
+    files = [found[1] for found in (_FRAME.match(block.message) for block in run) if found]
+    for place, block in enumerate(run[:-2]):
+        if run[place + 1].message == ": " and _EXCEPTION.fullmatch(block.message.strip()):
+            whole.exceptions.append(Exc(block.message.strip(), run[place + 2].message, block.begin, files))
+    kept.append(whole)
+
+
+def from_repr(text: str) -> tuple[str, str] | None:
+    """Type and message of an exception that a record shows as ``SomeError('message')``."""
+    found = _REPR.search(text)
+    if found is None:
+        return None
+    message = found["message"].replace("\\n", "\n").replace("\\'", "'").replace('\\"', '"')
+    return found["type"], message

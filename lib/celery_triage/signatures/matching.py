@@ -1,0 +1,292 @@
+"""Find known messages in a log, and say in which role each was said."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from celery_triage.signatures.blocks import Block, Exc, blocks, from_repr
+from celery_triage.signatures.catalogue import Signature, catalogue
+
+#: ``death``: the process's own last words, it ends with them; ``running``: its own words, it goes on; ``task``:
+#: what a task raised, in a worker that goes on; ``quoted``: a text inside a message of the application, which
+#: says nothing about this process.
+CONTEXTS = ("death", "running", "task", "quoted")
+#: Of more places than that only the first and the last ones are kept.
+MOST_PLACES = 200
+
+#: Records in which Celery itself says that it ends.
+_DEATHS = ("Unrecoverable error", "beat raised exception")
+#: Beginnings of records in which Celery speaks of itself, with the traceback that follows. All else is the
+#: application's. Sources: worker and beat of 5.4 to 5.7, recorded runs.
+_OWN = (
+    *_DEATHS,
+    "consumer: ",
+    "Failed operation",
+    "Pool callback raised exception",
+    "beat: ",
+    "Control command error",
+    "Timer callback",
+    "Task handler raised error",
+    "Received unregistered task",
+    "Process '",
+    "Connection to broker",
+    "Message Error",
+    "Substantial drift",
+    "Soft time limit",
+    "Hard time limit",
+    "Timed out waiting",
+    "Error cleaning",
+    "Restoring ",
+    "Clean-up",
+    "Cannot connect",
+    "Received and deleted unknown message",
+    "Can't decode message body",
+    "Refusing to accept",
+    "worker: ",
+    "Retry in",
+    "Backend",
+    "Couldn't",
+    "Received invalid task message",
+    "removing corrupted schedule",
+    "Inspect method",
+    "Failed to capture events",
+    "Broker",
+    "mingle",
+    "missed heartbeat",
+    "No hostname was supplied",
+    "Global QoS",
+    "Removing corrupted",
+    "Scheduler: ",
+    "Task queue",
+    "Heartbeat",
+    "pidbox received method",
+    "Connected to",
+    "RuntimeWarning",
+    "Unknown task",
+)
+_OUTSIDE = re.compile(r"\S+celery/app/trace\.py:\d+: RuntimeWarning: Exception raised outside body: ")
+_TASK = re.compile(r"Task \S+\[[0-9a-f-]{8,40}\] ")
+_LOADING = re.compile(r"While trying to load the module (\S+) the following error occurred")
+_MISSING = re.compile(r"ModuleNotFoundError: No module named '([^']+)'")
+#: Python's and kombu's own machinery of importing, which raises for others.
+_IMPORTING = re.compile(
+    r"<frozen |/importlib/__init__\.py$|/kombu/utils/imports\.py$|/celery/utils/imports\.py$"
+)
+_SIGNS_OF_LIFE = re.compile(r"\s*-{14} \S+@\S+ v\d|celery beat v")
+
+
+@dataclass(frozen=True)
+class Match:
+    """One known message as a log has it, all its repetitions together.
+
+    ``context`` is one of CONTEXTS; ``object`` what it is about (option, module, database, host …), may be
+    empty; ``lines`` are the 1-based numbers of the lines that say it (at most MOST_PLACES), ``count`` how
+    often it was said; ``first`` and ``last`` the times of these, None without; ``text`` the first line that
+    says it."""
+
+    code: str
+    signature: str
+    object: str
+    context: str
+    lines: tuple[int, ...]
+    count: int
+    first: str | None
+    last: str | None
+    text: str
+    says: str = ""
+    harmless: str = ""
+
+    @property
+    def line(self) -> int:
+        """The line to quote."""
+        return self.lines[0]
+
+
+@dataclass
+class _Seen:
+    signature: Signature
+    object: str
+    context: str
+    lines: list[int] = field(default_factory=list)
+    count: int = 0
+
+
+def match(
+    lines: Sequence[Sequence[str] | str],
+    *,
+    running: bool | None = None,
+    first_line: int = 1,
+    signatures: Iterable[Signature] | None = None,
+) -> tuple[Match, ...]:
+    """The known messages of one life's log, in the order of their first line.
+
+    ``lines`` are ``[time, stream, text]`` or plain texts. ``running``: whether the process still lives
+    (True: its tracebacks did not end it), None if that is not known. ``first_line`` is the number of the
+    first of these lines in the whole log. ``signatures``: others than the tool's own."""
+    told = [["", "", line] if isinstance(line, str) else line for line in lines]
+    finder = _Finder(told, tuple(signatures) if signatures is not None else catalogue(), running)
+    return tuple(_as_match(seen, told, first_line) for seen in finder.find())
+
+
+class _Finder:
+    def __init__(
+        self, lines: Sequence[Sequence[str]], known: tuple[Signature, ...], running: bool | None
+    ) -> None:
+        self.lines, self.running = lines, running
+        self.by_place = {
+            place: tuple(s for s in known if place in s.places) for s in known for place in s.places
+        }
+        self.blocks = blocks(lines)
+        self.alive_until = max((n for n, block in enumerate(self.blocks) if _shows_life(block)), default=-1)
+        self.seen: dict[tuple[str, str, str], _Seen] = {}
+
+    def find(self) -> list[_Seen]:
+        for number, block in enumerate(self.blocks):
+            self.block(number, block)
+        return sorted(self.seen.values(), key=lambda seen: seen.lines[0])
+
+    def add(self, signature: Signature, found: re.Match[str], context: str, place: int) -> None:
+        groups = found.groupdict()
+        object_ = (groups.get("object") or groups.get("object2") or signature.object).strip()
+        seen = self.seen.setdefault((signature.id, object_, context), _Seen(signature, object_, context))
+        seen.count += 1
+        if len(seen.lines) < MOST_PLACES:
+            seen.lines.append(place)
+        else:
+            seen.lines[MOST_PLACES // 2 :] = [*seen.lines[MOST_PLACES // 2 + 1 :], place]
+
+    def ends(self, number: int) -> str:
+        """The context of a block that would end its process: nothing of the process may come after it."""
+        return "running" if self.running or number < self.alive_until else "death"
+
+    def block(self, number: int, block: Block) -> None:
+        if block.kind == "usage":
+            self.usage(block, self.ends(number) == "death")
+        elif block.kind == "ignored":
+            self.text("line", block.message, "running", block.place)
+        elif block.kind == "traceback":
+            self.exceptions(block, self.ends(number))
+        elif block.kind == "line":
+            self.text("line", block.message, self.ends(number), block.place)
+        elif block.source in ("postgres", "redis", "rabbitmq"):
+            self.text(block.source, block.message, "running", block.place)
+        else:
+            self.record(number, block)
+
+    def usage(self, block: Block, dies: bool) -> None:
+        """A refused command line: what the import of the application raised, else the sentence itself.
+        Where the process goes on, its application only quotes such a text."""
+        context = "death" if dies else "quoted"
+        loading = _LOADING.search(block.message)
+        for exception in reversed(block.exceptions) if loading else ():
+            found = _MISSING.match(exception.text)
+            itself = found is not None and f"{loading[1]}.".startswith(f"{found[1]}.")
+            text = f"{'-A' if itself else 'inside'} {loading[1]}: {exception.text}"
+            if self.text("usage", text, context, exception.place):
+                return
+        if block.message:
+            self.text("usage", block.message, context, block.place)
+
+    def record(self, number: int, block: Block) -> None:
+        message = block.message
+        if message.startswith(_DEATHS):
+            context = self.ends(number)
+            if not self.exceptions(block, context):
+                self.shown(block, context)
+        elif is_task(message):
+            self.text("message", message, "running", block.place)
+            if not self.exceptions(block, "task"):
+                self.text("exception", message, "task", block.place, anywhere=True)
+        elif message.startswith(_OWN) or _OUTSIDE.match(message):
+            if not self.exceptions(block, "running"):
+                self.text("message", message, "running", block.place)
+        elif block.source == "app" and block.exceptions:
+            self.exceptions(block, "task")
+        elif self.text("message", message, "running", block.place):
+            pass
+        elif block.exceptions:  # an application's own ``log.exception``
+            self.exceptions(block, "task")
+        else:
+            self.quoted(message, block.place)
+
+    def shown(self, block: Block, context: str) -> None:
+        """An exception that only the record's own line shows (its traceback is cut or was not printed)."""
+        told = from_repr(block.message.split("\n", 1)[0])
+        if told is not None:
+            self.exception(Exc(told[0], told[1], block.place), context)
+
+    def exceptions(self, block: Block, context: str) -> bool:
+        """The last exception of a chain that is known counts: it is what ended it, or what that came from."""
+        return any(self.exception(exception, context) for exception in reversed(block.exceptions))
+
+    def exception(self, exception: Exc, context: str) -> bool:
+        text = exception.text
+        for signature in self.by_place.get("exception", ()):
+            if signature.needs not in text:
+                continue
+            if signature.files is not None and not signature.files.search(_raised_in(exception)):
+                continue
+            if found := signature.pattern.search(text):
+                self.add(signature, found, context, exception.place)
+                return True
+        return False
+
+    def text(self, where: str, text: str, context: str, place: int, *, anywhere: bool = False) -> bool:
+        for signature in self.by_place.get(where, ()):
+            if signature.needs in text and not (anywhere and signature.files):
+                if found := signature.pattern.search(text) if anywhere else signature.pattern.match(text):
+                    self.add(signature, found, context, place)
+                    return True
+        return False
+
+    def quoted(self, message: str, place: int) -> None:
+        """What an application's message holds of known texts, each once."""
+        said: set[tuple[str, str]] = set()
+        for where in ("usage", "exception", "message", "line", "postgres", "redis"):
+            for signature in self.by_place.get(where, ()):
+                if signature.files is not None or signature.needs not in message:
+                    continue
+                found = signature.pattern.search(message)
+                if found and (signature.id, str(found.groupdict())) not in said:
+                    said.add((signature.id, str(found.groupdict())))
+                    self.add(signature, found, "quoted", place)
+
+
+def is_task(message: str) -> bool:
+    """Whether a record's message is Celery's word about one task."""
+    return bool(_TASK.match(message))
+
+
+def _raised_in(exception: Exc) -> str:
+    """The file whose frame raised it, the machinery of importing left out; empty without a traceback."""
+    return next((file for file in reversed(exception.files) if not _IMPORTING.search(file)), "")
+
+
+def _shows_life(block: Block) -> bool:
+    """Whether a block is the word of a Celery process that goes on: a banner or a record that is no death."""
+    if block.kind == "line":
+        return bool(_SIGNS_OF_LIFE.match(block.message))
+    return (
+        block.kind == "record"
+        and block.source in ("celery", "flower")
+        and not block.message.startswith(_DEATHS)
+    )
+
+
+def _as_match(seen: _Seen, lines: Sequence[Sequence[str]], first_line: int) -> Match:
+    signature, places = seen.signature, seen.lines
+    return Match(
+        signature.code,
+        signature.id,
+        seen.object,
+        seen.context,
+        tuple(place + first_line for place in places),
+        seen.count,
+        lines[places[0]][0] or None,
+        lines[places[-1]][0] or None,
+        lines[places[0]][2],
+        signature.says,
+        signature.harmless,
+    )

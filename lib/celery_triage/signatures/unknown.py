@@ -1,0 +1,104 @@
+"""Errors in a log that no signature knows, grouped by their shape: nothing is dropped."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from celery_triage.signatures.blocks import Block, blocks
+from celery_triage.signatures.catalogue import Signature
+from celery_triage.signatures.matching import is_task, match
+
+_BAD = ("ERROR", "CRITICAL", "FATAL", "PANIC")
+_LINE = re.compile(
+    r"(?i)(?:^|[\s\[(:])(?:error|fatal|panic|critical|exception|traceback|cannot|can't|could not|failed"
+    r"|failure|refused|denied|not found|no such|unable|killed|segmentation fault|out of memory)\b"
+    r"|^[A-Za-z_][\w.]*(?:Error|Exception)\b"
+)
+_VARIABLE = (
+    (re.compile(r"0x[0-9a-fA-F]+"), "0x…"),
+    (re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"), "<id>"),
+    (re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[\d.,]*(?:Z|[+-]\d\d:?\d\d)?"), "<time>"),
+    (re.compile(r"\b[0-9a-f]{12,64}\b"), "<hex>"),
+    (re.compile(r"'[^']{0,200}'"), "'…'"),
+    (re.compile(r"\"[^\"]{0,200}\""), '"…"'),
+    (re.compile(r"\d+"), "#"),
+)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Errors of one shape: how the first one reads, how often, the 1-based numbers of the lines (the first
+    200), the times of the first and last. ``context``: ``task`` for what a task raised in a worker that
+    goes on."""
+
+    shape: str
+    text: str
+    level: str
+    count: int
+    lines: tuple[int, ...]
+    first: str | None
+    last: str | None
+    context: str = "process"
+
+
+def unrecognised(
+    lines: Sequence[Sequence[str] | str],
+    *,
+    first_line: int = 1,
+    signatures: Iterable[Signature] | None = None,
+) -> tuple[Shape, ...]:
+    """What looks like an error and no signature knows, most frequent first."""
+    told = [["", "", line] if isinstance(line, str) else line for line in lines]
+    known = {number - 1 for found in match(told, signatures=signatures) for number in found.lines}
+    groups: dict[tuple[str, str, str], list[int]] = {}
+    texts: dict[tuple[str, str, str], str] = {}
+    for block in blocks(told):
+        said = _error(block)
+        if said is None or any(place in known for place in range(block.begin, block.end)):
+            continue
+        text, level = said
+        key = (shape_of(text), level, "task" if is_task(block.message) else "process")
+        groups.setdefault(key, []).append(block.place)
+        texts.setdefault(key, text)
+    shapes = [
+        Shape(
+            key[0],
+            texts[key][:500],
+            key[1],
+            len(places),
+            tuple(place + first_line for place in places[:200]),
+            told[places[0]][0] or None,
+            told[places[-1]][0] or None,
+            key[2],
+        )
+        for key, places in groups.items()
+    ]
+    return tuple(sorted(shapes, key=lambda shape: (-shape.count, shape.lines)))
+
+
+def shape_of(text: str) -> str:
+    """A text without what changes from one time to the next: numbers, times, ids, quoted values."""
+    text = text.split("\n", 1)[0][:500]
+    for pattern, put in _VARIABLE:
+        text = pattern.sub(put, text)
+    return text
+
+
+def _error(block: Block) -> tuple[str, str] | None:
+    """The words and level of a block that speaks of an error, None for others."""
+    if block.kind == "ignored":
+        return block.message, "WARNING"
+    if block.exceptions:
+        last = block.exceptions[-1].text
+        if block.kind == "record" and block.level not in _BAD and block.level != "WARNING":
+            return None
+        return last, block.level or "ERROR"
+    if block.kind == "record":
+        return (block.message, block.level) if block.level in _BAD else None
+    if block.kind == "usage":
+        return (block.message, "ERROR") if block.message else None
+    if block.kind == "traceback":
+        return "Traceback (cut off)", "ERROR"
+    return (block.message, "ERROR") if _LINE.search(block.message[:300]) else None
