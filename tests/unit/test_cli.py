@@ -37,7 +37,9 @@ def test_help_is_fast_and_advertises_what_is_there():
     start = time.monotonic()
     done = subprocess.run([*COMMAND, "--help"], capture_output=True, text=True, check=False)
     seconds = time.monotonic() - start
-    listed = [line.split()[0] for line in done.stdout.split("Commands:")[1].splitlines() if line.startswith("  ")]
+    listed = [
+        line.split()[0] for line in done.stdout.split("Commands:")[1].splitlines() if line.startswith("  ")
+    ]
     assert done.returncode == 0 and set(listed) >= {"check", "collect", "rules", "run"}
     assert set(listed) == set(cli.cli.commands) | {"Start"}
     assert seconds < 2  # 0.07 s here; the limit is for a loaded machine
@@ -45,18 +47,30 @@ def test_help_is_fast_and_advertises_what_is_there():
 
 def test_help_imports_no_library_but_click():
     """What makes help fast: measured by what is loaded, not by a clock."""
-    code = ("import sys\nfrom celery_triage import cli\nassert cli.status(['--help']) == 0\n"
-            "print([m for m in ('docker', 'matplotlib', 'celery', 'psycopg', 'papermill', 'jinja2', 'yaml') "
-            "if m in sys.modules], file=sys.stderr)")
+    code = (
+        "import sys\nfrom celery_triage import cli\nassert cli.status(['--help']) == 0\n"
+        "print([m for m in ('docker', 'matplotlib', 'celery', 'psycopg', 'papermill', 'jinja2', 'yaml') "
+        "if m in sys.modules], file=sys.stderr)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stderr.strip() == "[]"
 
 
-@pytest.mark.parametrize("arguments", [
-    ["--nonsense"], ["check", "--nonsense"], ["nonsense"], ["check", "surplus"], ["collect"], ["check", "--since"],
-    ["run", "--only", "99"], ["rules", "XYZ999"], ["check", "--bundle", "/nowhere/at/all"],
-    ["check", "--since", "yesterday"],
-])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--nonsense"],
+        ["check", "--nonsense"],
+        ["nonsense"],
+        ["check", "surplus"],
+        ["collect"],
+        ["check", "--since"],
+        ["run", "--only", "99"],
+        ["rules", "XYZ999"],
+        ["check", "--bundle", "/nowhere/at/all"],
+        ["check", "--since", "yesterday"],
+    ],
+)
 def test_wrong_use_ends_with_64_and_one_sentence(capsys, arguments):
     """Never click's 2, which means critical here."""
     code, out, err = call(capsys, *arguments)
@@ -88,8 +102,17 @@ def test_check_shows_causes_on_stdout_and_ends_with_the_verdict(capsys, recorded
     """The diagnosis of a bundle in the terminal: causes with proof and cure, what was not checked."""
     code, out, err = call(capsys, "check", "--bundle", recorded)
     assert code == 2 and err == ""
-    for part in ("CRITICAL", "recorded evidence, not a live stack", "--queue", "--queues", "proof", "remedy (exact)",
-                 "verify", "Not checked, and why", "logs/flower"):
+    for part in (
+        "CRITICAL",
+        "recorded evidence, not a live stack",
+        "--queue",
+        "--queues",
+        "proof",
+        "remedy (exact)",
+        "verify",
+        "Not checked, and why",
+        "logs/flower",
+    ):
         assert part in out, part
 
 
@@ -128,7 +151,9 @@ def test_collect_writes_no_folder_over_another(capsys, tmp_path):
 def test_a_report_that_cannot_be_written_ends_with_69(capsys, tmp_path, recorded):
     """The folder of reports is a file here."""
     (tmp_path / "reports").write_text("no folder")
-    code, out, err = call(capsys, "run", "--bundle", recorded, "--reports", tmp_path / "reports", "--only", "40")
+    code, out, err = call(
+        capsys, "run", "--bundle", recorded, "--reports", tmp_path / "reports", "--only", "40"
+    )
     assert code == 69 and out == "" and "could not be written" in err
 
 
@@ -136,8 +161,13 @@ def test_a_report_that_cannot_be_written_ends_with_69(capsys, tmp_path, recorded
 def test_an_interrupted_run_leaves_nothing_behind(tmp_path, recorded, number, code):
     """No half report, no kernel, and the exit code that a shell expects."""
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
-    process = subprocess.Popen([*COMMAND, "run", "--bundle", str(recorded), "--reports", str(tmp_path / "reports")],
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    process = subprocess.Popen(
+        [*COMMAND, "run", "--bundle", str(recorded), "--reports", str(tmp_path / "reports")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
     for line in process.stderr:
         if line.startswith("executing"):
             break

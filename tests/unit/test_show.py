@@ -189,7 +189,7 @@ def test_the_terminal_page_has_verdict_causes_cure_and_unknown():
         "✕ CRITICAL",
         "Causes, in the order in which to cure them",
         "4. PostgreSQL has no database",
-        "explains email_worker restarts for ever",
+        "explains restart-loop (email_worker)",
         "Also seen",
         "○ history",
         "Not checked, and why",

@@ -86,8 +86,7 @@ def _part(look: Look, finding: Finding, number: int, pages: Sequence[Page]) -> d
     return {
         "card": shown.html,
         "consequences": stacked(*map(cards.card, following)).html if following else "",
-        "consequences_line": f"{units.count(len(following), 'consequence')} of this: "
-        + units.listed((f.title for f in following), 2),
+        "consequences_line": f"{units.count(len(following), 'consequence')}: {cards.named(following)}",
     }
 
 
@@ -107,7 +106,7 @@ def versions(look: Look) -> Shown:
     """The versions of the tool, of the engine, and of the packages found in the images."""
     evidence = look.evidence
     engine = evidence.data("engine") or {}
-    rows: list[tuple[str, str]] = [(name, str(version)) for name, version in sorted(evidence.tool.items())]
+    rows: list[tuple[str, str]] = []
     if engine:
         rows.append(
             (
@@ -130,4 +129,9 @@ def versions(look: Look) -> Shown:
             if (packages.get(name) or {}).get("version"):
                 seen.setdefault((name, packages[name]["version"]), []).append(label)
     rows += [(name, f"{version} in {units.listed(labels, 4)}") for (name, version), labels in seen.items()]
+    own = [f"{name} {version}" for name, version in evidence.tool.items() if name != "celery-triage"]
+    if evidence.tool:
+        rows.append(
+            ("this tool", ", ".join([f"celery-triage {evidence.tool.get('celery-triage', '?')}", *own]))
+        )
     return table(("Version of", ""), rows)

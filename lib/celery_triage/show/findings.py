@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..model import Diagnosis, Edit, Evidence, Finding
 from . import units
-from .output import MARKS, Cell, Shown, render, sentence, stacked, table
+from .output import MARKS, Cell, Shown, one_each, quotations, render, sentence, stacked, table
 
 if TYPE_CHECKING:
     from ..notebook import Look
@@ -59,9 +59,9 @@ def finding_text(finding: Finding, *, number: int = 0, wide: int = 110) -> str:
     lines += _wrap(finding.detail, wide, "   ") if finding.detail else []
     if finding.proof:
         lines += ["   proof"]
-        for proof in finding.proof:
-            lines += [f"     {source(proof)}"]
-            lines += [f"       {part}" for part in proof.text.split("\n")]
+        for quote in quotations(finding.proof):
+            lines += [f"     {place}" for place in quote.sources]
+            lines += [f"       {part}" for part in quote.text.split("\n")]
     if finding.remedy is not None:
         remedy = finding.remedy
         lines += _wrap(f"remedy ({remedy.kind}): {remedy.summary}", wide, "   ")
@@ -74,28 +74,35 @@ def finding_text(finding: Finding, *, number: int = 0, wide: int = 110) -> str:
     if finding.verify:
         lines += ["   verify"]
         for step in finding.verify:
-            lines += _wrap("- " + step, wide, "     ")
+            command, mark, expected = step.partition("  # ")
+            # A command stays on one line, so that it can be copied.
+            lines += (
+                [f"     $ {command}", f"       {expected}"] if mark else _wrap("- " + step, wide, "     ")
+            )
     return "\n".join(lines)
 
 
 def edits_text(edits: Sequence[Edit]) -> list[str]:
     """Edits as the lines of a small diff."""
     lines = []
-    for edit in edits:
+    for change in one_each(edits):
         lines += [
-            f"     {edit.file}" + (f", line {edit.line}" if edit.line else ""),
-            f"     - {edit.old}",
-            f"     + {edit.new}",
+            f"     {change.file}" + (f", {change.lines}" if change.lines else ""),
+            f"     - {change.old}",
+            f"     + {change.new}",
         ]
     return lines
 
 
-def source(proof) -> str:
-    """Where a quotation stands: section, line, time."""
-    parts = [proof.section]
-    parts += [f"line {proof.line}"] if proof.line else []
-    parts += [units.moment(proof.time)] if proof.time else []
-    return ", ".join(parts)
+def named(findings: Iterable[Finding]) -> str:
+    """Findings by name with their services: ``restart-loop (email_worker and flower)``."""
+    held: dict[str, list[str]] = {}
+    for finding in findings:
+        services = held.setdefault(finding.name, [])
+        services += [name for name in finding.services if name not in services]
+    return "; ".join(
+        f"{name} ({units.listed(services, 6)})" if services else name for name, services in held.items()
+    )
 
 
 def services_with_state(finding: Finding) -> list[str]:

@@ -17,6 +17,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from ..model import Edit, Finding, Proof
 from . import units
 
 #: Marks beside each word of state, so that colour never speaks alone.
@@ -59,6 +60,10 @@ def environment() -> Environment:
         clock=units.clock,
         listed=units.listed,
         ticks=ticks,
+        step=step,
+        one_each=one_each,
+        quotations=quotations,
+        on=on,
     )
     made.globals.update(
         MARKS=MARKS,
@@ -76,6 +81,71 @@ def ticks(text: str) -> Markup:
         return Markup.escape(text)
     shape = (Markup("{}"), Markup("<code>{}</code>"))
     return Markup("").join(shape[n % 2].format(part) for n, part in enumerate(parts))
+
+
+def step(text: str) -> Markup:
+    """A step of a verification: a command with what it must show behind ``  # ``, or a sentence."""
+    command, mark, expected = text.partition("  # ")
+    if not mark:
+        return ticks(text)
+    return Markup("<code>{}</code> <small>{}</small>").format(command, expected)
+
+
+def on(finding: Finding) -> str:
+    """The services of a finding, where its title does not name them already."""
+    unnamed = [name for name in finding.services if name not in finding.title]
+    return units.listed(finding.services) + " · " if unnamed else ""
+
+
+@dataclass(frozen=True)
+class Change:
+    """The same edit in all lines of one file."""
+
+    file: str
+    lines: str
+    old: str
+    new: str
+
+
+def one_each(edits: Iterable[Edit]) -> list[Change]:
+    """Edits that change the same text of one file in the same way, as one with all its lines."""
+    held: dict[tuple[str, str, str], list[int]] = {}
+    for edit in edits:
+        held.setdefault((edit.file, edit.old, edit.new), []).extend([edit.line] if edit.line else [])
+    return [
+        Change(
+            file,
+            (("line " if len(lines) == 1 else "lines ") + units.listed(map(str, sorted(lines))))
+            * bool(lines),
+            old,
+            new,
+        )
+        for (file, old, new), lines in held.items()
+    ]
+
+
+@dataclass(frozen=True)
+class Quotation:
+    """One text with every place where it stands."""
+
+    text: str
+    sources: tuple[str, ...]
+
+
+def source(proof: Proof) -> str:
+    """Where a quotation stands: section, line, time."""
+    parts = [proof.section]
+    parts += [f"line {proof.line}"] if proof.line else []
+    parts += [units.moment(proof.time)] if proof.time else []
+    return ", ".join(parts)
+
+
+def quotations(proofs: Iterable[Proof]) -> list[Quotation]:
+    """Proofs with the same text as one quotation with all its sources, in order of appearance."""
+    held: dict[str, list[str]] = {}
+    for proof in proofs:
+        held.setdefault(proof.text, []).append(source(proof))
+    return [Quotation(text, tuple(sources)) for text, sources in held.items()]
 
 
 @functools.cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from ..model import Diagnosis, Evidence
 from . import units
-from .findings import finding_text, services_with_state
+from .findings import finding_text, named, services_with_state
 from .output import MARKS
 from .triage import verdict_line
 
@@ -37,8 +37,7 @@ def page(diagnosis: Diagnosis, evidence: Evidence, *, wide: int = 100) -> list[t
         lines += [(line, _tone(line)) for line in rest]
         following = diagnosis.consequences(finding.id)
         if following:
-            titles = units.listed([f"{f.title} ({f.code})" for f in following], 3)
-            lines.append((f"   explains {titles}", ""))
+            lines.append((f"   explains {named(following)}", ""))
         lines.append(("", ""))
     shown = {f.id for f in causes} | {f.id for f in diagnosis.findings if f.explained_by}
     others = [f for f in diagnosis.findings if f.id not in shown]
