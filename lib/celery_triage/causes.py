@@ -1,9 +1,9 @@
 """From findings to a diagnosis: which finding explains which, what stops a service now, and what it comes to.
 
-Everything here follows from three declarations of a rule: the step of a service's start at which it strikes, what
-it predicts (codes, on itself or on the users of its service, exit codes), and its severity. Nothing is guessed: a
-finding that no rule predicted stays a cause of its own, and two causes that do not predict each other never hide
-one another, they only stand one behind the other in the start of a service.
+Everything here follows from three declarations of a rule: the step of a service's start at which it strikes,
+what it predicts (codes, on itself or on the users of its service, exit codes), and its severity. Nothing is
+guessed: a finding that no rule predicted stays a cause of its own, and two causes that do not predict each
+other never hide one another, they only stand one behind the other in the start of a service.
 """
 
 from __future__ import annotations
@@ -23,13 +23,20 @@ CAUSES = ("critical", "warning")
 
 
 def diagnose(evidence: Evidence) -> Diagnosis:
-    """The diagnosis of this evidence: the same one every time, for nothing in it depends on now or on here."""
+    """The diagnosis of this evidence: always the same one, for nothing in it depends on now or on here."""
     findings, outcomes = checks.run(evidence)
     ranked = rank(findings, evidence)
     causes = tuple(finding.id for finding in ranked if is_cause(finding))
     return Diagnosis(
-        evidence.target, evidence.taken_at, verdict(ranked, outcomes, evidence), ranked, causes, outcomes,
-        settling=settling.settling(evidence, troubled(ranked)), origin=evidence.origin)
+        evidence.target,
+        evidence.taken_at,
+        verdict(ranked, outcomes, evidence),
+        ranked,
+        causes,
+        outcomes,
+        settling=settling.settling(evidence, troubled(ranked)),
+        origin=evidence.origin,
+    )
 
 
 def is_cause(finding: Finding) -> bool:
@@ -39,12 +46,17 @@ def is_cause(finding: Finding) -> bool:
 
 def troubled(findings: Iterable[Finding]) -> set[str]:
     """The services on which something is wrong now."""
-    return {label for finding in findings if finding.state != "history" and finding.severity in CAUSES
-            for label in finding.services}
+    return {
+        label
+        for finding in findings
+        if finding.state != "history" and finding.severity in CAUSES
+        for label in finding.services
+    }
 
 
 def verdict(findings: Iterable[Finding], outcomes: Iterable[Outcome], evidence: Evidence) -> str:
-    """The worst of what is the case; ``unknown`` when nothing critical was seen and core evidence is missing."""
+    """The worst of what is the case; ``unknown`` when nothing critical was seen and core evidence is
+    missing."""
     seen = [finding.severity for finding in findings if is_cause(finding)]
     if core.missing(evidence) or any(outcome.outcome == "broken" for outcome in outcomes):
         seen.append("unknown")
@@ -54,7 +66,8 @@ def verdict(findings: Iterable[Finding], outcomes: Iterable[Outcome], evidence: 
 def rank(findings: Iterable[Finding], evidence: Evidence) -> tuple[Finding, ...]:
     """All findings with their states, what explains them, and ids, in the order of the diagnosis.
 
-    Causes come first (active before latent), then what they explain, then what is only worth knowing, then history.
+    Causes come first (active before latent), then what they explain, then what is only worth knowing, then
+    history.
     """
     stack = Stack.of(evidence)
     courses = Courses(evidence, stack)
@@ -64,22 +77,24 @@ def rank(findings: Iterable[Finding], evidence: Evidence) -> tuple[Finding, ...]
     keys = [order(finding, explained.get(index) is not None, stack) for index, finding in enumerate(placed)]
     sequence = sorted(range(len(placed)), key=lambda index: (keys[index], index))
     ids = {index: f"f{number}" for number, index in enumerate(sequence, 1)}
-    return tuple(replace(placed[index], id=ids[index], explained_by=ids.get(explained.get(index, -1)))
-                 for index in sequence)
+    return tuple(
+        replace(placed[index], id=ids[index], explained_by=ids.get(explained.get(index, -1)))
+        for index in sequence
+    )
 
 
-# --- States: what stops a service now, and what waits behind it -------------------------------------------------
+# --- States: what stops a service now, and what waits behind it ---------------------------------------------
 
 
 def with_states(findings: Sequence[Finding], stack: Stack) -> tuple[Finding, ...]:
-    """Each finding with a state for each of its services: active where nothing strikes earlier in the start of
-    that service, else latent. Active anywhere is active. What is history stays history."""
+    """Each finding with a state for each of its services: active where nothing strikes earlier in the start
+    of that service, else latent. Active anywhere is active. What is history stays history."""
     earliest: dict[str, tuple[int, ...]] = {}
     positions: list[dict[str, tuple[int, ...]]] = []
     for index, finding in enumerate(findings):
         own = {}
         rule = RULES.get(finding.code)
-        if rule and rule.step and finding.state != "history":
+        if rule and rule.step_of(finding.name) and finding.state != "history":
             for label in finding.services:
                 own[label] = position(rule, findings, index, stack, label)
                 if finding.severity == "critical":
@@ -88,39 +103,58 @@ def with_states(findings: Sequence[Finding], stack: Stack) -> tuple[Finding, ...
     return tuple(_stated(finding, own, earliest) for finding, own in zip(findings, positions, strict=True))
 
 
-def position(rule: Rule, findings: Sequence[Finding], index: int, stack: Stack, label: str) -> tuple[int, ...]:
-    """Where a finding strikes in the start of a service: the step, then, within one rule, the order of telling
-    (the first of two wrong options ends the process before the second is looked at)."""
-    before = [other for other in findings[:index]
-              if other.code == rule.code and label in other.services and other.state != "history"]
-    return place(rule.step, stack.get(label)), len(before)
+def position(
+    rule: Rule, findings: Sequence[Finding], index: int, stack: Stack, label: str
+) -> tuple[int, ...]:
+    """Where a finding strikes in the start of a service: the step, then, within one rule, the order of
+    telling (the first of two wrong options ends the process before the second is looked at)."""
+    before = [
+        other
+        for other in findings[:index]
+        if other.code == rule.code and label in other.services and other.state != "history"
+    ]
+    return place(rule.step_of(findings[index].name), stack.get(label)), len(before)
 
 
-def _stated(finding: Finding, own: Mapping[str, tuple[int, ...]], earliest: Mapping[str, tuple[int, ...]]) -> Finding:
+def _stated(
+    finding: Finding, own: Mapping[str, tuple[int, ...]], earliest: Mapping[str, tuple[int, ...]]
+) -> Finding:
     if finding.state == "history":
         return replace(finding, service_states=dict.fromkeys(finding.services, "history"))
     states = {}
     for label in finding.services:
         mine, first = own.get(label), earliest.get(label)
-        behind = mine is not None and first is not None and (
-            first[0] < mine[0] or (first[0] == mine[0] and first[1] < mine[1]))
+        behind = (
+            mine is not None
+            and first is not None
+            and (first[0] < mine[0] or (first[0] == mine[0] and first[1] < mine[1]))
+        )
         states[label] = "latent" if behind else finding.service_states.get(label, "active")
     state = "active" if not states or "active" in states.values() else "latent"
     return replace(finding, state=state, service_states=states)
 
 
 def behind_the_unexplained(findings: Sequence[Finding], explained: Mapping[int, int]) -> tuple[Finding, ...]:
-    """A service that ends in a way that nothing explains is stopped by that. What was only inferred about it, without
-    an effect that was seen, waits behind: latent there."""
-    stopped = {label for index, finding in enumerate(findings) if _is_end(finding) and index not in explained
-               and finding.state == "active" for label in finding.services}
+    """A service that ends in a way that nothing explains is stopped by that. What was only inferred about it,
+    without an effect that was seen, waits behind: latent there."""
+    stopped = {
+        label
+        for index, finding in enumerate(findings)
+        if _is_end(finding) and index not in explained and finding.state == "active"
+        for label in finding.services
+    }
     placed = []
     for finding in findings:
         states = dict(finding.service_states)
         if finding.certainty == "inferred" and not _is_end(finding) and finding.state != "history":
             states.update({label: "latent" for label in finding.services if label in stopped})
-        state = "active" if "active" in states.values() else "latent" if states and finding.state != "history" else (
-            finding.state)
+        state = (
+            "active"
+            if "active" in states.values()
+            else "latent"
+            if states and finding.state != "history"
+            else (finding.state)
+        )
         placed.append(replace(finding, state=state, service_states=states))
     return tuple(placed)
 
@@ -137,23 +171,30 @@ def _is_end(finding: Finding) -> bool:
     return rule is not None and not rule.step and rule.severity == "critical"
 
 
-# --- Explanations: what a rule predicts, matched against what is seen --------------------------------------------
+# --- Explanations: what a rule predicts, matched against what is seen ---------------------------------------
 
 
 def explanations(findings: Sequence[Finding], stack: Stack, courses: Courses) -> dict[int, int]:
     """For each explained finding the one that explains it, by their places in ``findings``.
 
-    Where several do, the one that itself is explained by nothing and comes first in the order of causes is taken;
-    a circle of predictions is cut where it would close.
+    Where several do, the one that itself is explained by nothing and comes first in the order of causes is
+    taken; a circle of predictions is cut where it would close.
     """
     candidates = {
-        index: [other for other, cause in enumerate(findings)
-                if other != index and explains(cause, finding, stack, courses)]
-        for index, finding in enumerate(findings) if finding.state != "history"}
+        index: [
+            other
+            for other, cause in enumerate(findings)
+            if other != index and explains(cause, finding, stack, courses)
+        ]
+        for index, finding in enumerate(findings)
+        if finding.state != "history"
+    }
     found: dict[int, int] = {}
     for index in sorted(candidates, key=lambda i: (order(findings[i], False, stack), i)):
-        roots = sorted(candidates[index], key=lambda other: (
-            bool(candidates[other]), order(findings[other], False, stack), other))
+        roots = sorted(
+            candidates[index],
+            key=lambda other: (bool(candidates[other]), order(findings[other], False, stack), other),
+        )
         for root in roots:
             if not _leads_to(root, index, found):
                 found[index] = root
@@ -175,12 +216,20 @@ def explains(cause: Finding, finding: Finding, stack: Stack, courses: Courses) -
     rule = RULES.get(cause.code)
     if rule is None or cause.state == "history" or not finding.services:
         return False
-    return any(all(_reaches(prediction, cause, finding, label, stack, courses) for label in finding.services)
-               for prediction in rule.predicts if finding.code in prediction.codes)
+    return any(
+        all(_reaches(prediction, cause, finding, label, stack, courses) for label in finding.services)
+        for prediction in rule.predicts
+        if finding.code in prediction.codes
+    )
 
 
 def _reaches(
-    prediction: Prediction, cause: Finding, finding: Finding, label: str, stack: Stack, courses: Courses,
+    prediction: Prediction,
+    cause: Finding,
+    finding: Finding,
+    label: str,
+    stack: Stack,
+    courses: Courses,
 ) -> bool:
     """Whether a prediction of ``cause`` is about this service, and its last life ended as predicted."""
     if prediction.on == "itself":
@@ -196,21 +245,28 @@ def leads_to(stack: Stack, label: str, owner: str) -> bool:
     service = stack.get(label)
     if service is None or label == owner:
         return False
-    return any(stack.resolve(label, host, port).owner == owner
-               for url in service.urls if url.used or url.purpose == "database"
-               for host, port in url.parsed.hosts)
+    return any(
+        stack.resolve(label, host, port).owner == owner
+        for url in service.urls
+        if url.used or url.purpose == "database"
+        for host, port in url.parsed.hosts
+    )
 
 
-# --- Order -----------------------------------------------------------------------------------------------------
+# --- Order --------------------------------------------------------------------------------------------------
 
 
 def order(finding: Finding, explained: bool, stack: Stack) -> tuple:
-    """The place of a finding in the diagnosis. Active causes: how many services each stops now, then how many it
-    is about, then its place in the start; latent ones: their place in the start. Ties: code, object, services."""
+    """The place of a finding in the diagnosis. Active causes: how many services each stops now, then how many
+    it is about, then its place in the start; latent ones: their place in the start. Ties: code, object,
+    services."""
     rule = RULES.get(finding.code)
-    group = (3 if finding.state == "history" else 2 if finding.severity not in CAUSES else 1 if explained else 0)
+    group = (
+        3 if finding.state == "history" else 2 if finding.severity not in CAUSES else 1 if explained else 0
+    )
     stopped = sum(finding.service_states.get(label, finding.state) == "active" for label in finding.services)
-    places = [place(rule.step, stack.get(label)) for label in finding.services] if rule and rule.step else []
+    step = rule.step_of(finding.name) if rule else ""
+    places = [place(step, stack.get(label)) for label in finding.services] if step else []
     first = min(places, default=99)
     tail = (finding.code, finding.object, finding.services)
     weight = ("critical", "warning", "notice").index(finding.severity)

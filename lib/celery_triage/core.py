@@ -31,8 +31,8 @@ def _logs(evidence: Evidence, stack: Stack) -> tuple[str, ...]:
 
 
 def _compensated(evidence: Evidence, service: Service) -> bool:
-    """Without a log: a worker that answered a ping is well; of anything else its process alone can be seen, which
-    is enough where the log driver keeps nothing for anybody."""
+    """Without a log: a worker that answered a ping is well; of anything else its process alone can be seen,
+    which is enough where the log driver keeps nothing for anybody."""
     if service.role == "worker":
         return service.label in answered(evidence)
     return service.running and service.item.get("log_driver") == "none"
@@ -41,15 +41,23 @@ def _compensated(evidence: Evidence, service: Service) -> bool:
 def answered(evidence: Evidence) -> frozenset[str]:
     """The workers that answered a ping."""
     brokers = (evidence.data("celery") or {}).get("brokers") or ()
-    return frozenset(reply["label"] for broker in brokers for reply in (broker.get("replies") or {}).values()
-                     if reply and reply.get("label"))
+    return frozenset(
+        reply["label"]
+        for broker in brokers
+        for reply in (broker.get("replies") or {}).values()
+        if reply and reply.get("label")
+    )
 
 
 def _brokers(evidence: Evidence, stack: Stack) -> tuple[str, ...]:
     """Brokers in use that nobody could ask: neither the server itself nor, through it, a worker."""
     servers = (evidence.data("redis") or {}).get("servers") or ()
-    known = {label: server for server in servers for label in (*server.get("services", ()), *server.get("unreached", ()))
-             if "broker" in (server.get("purposes") or ["broker"])}
+    known = {
+        label: server
+        for server in servers
+        for label in (*server.get("services", ()), *server.get("unreached", ()))
+        if "broker" in (server.get("purposes") or ["broker"])
+    }
     heard = answered(evidence)
     found = []
     for service in stack.members:
@@ -59,8 +67,11 @@ def _brokers(evidence: Evidence, stack: Stack) -> tuple[str, ...]:
         server = known.get(service.label)
         if server is not None and server.get("status") == "ok":
             continue
-        same = {other.label for other in stack.members
-                if (used := other.url("broker")) is not None and used.parsed.server == url.parsed.server}
+        same = {
+            other.label
+            for other in stack.members
+            if (used := other.url("broker")) is not None and used.parsed.server == url.parsed.server
+        }
         if not heard & same:
             section = evidence.section("redis")
             why = (server or {}).get("why") or section.why or "no section asks a broker of this kind"

@@ -1,7 +1,7 @@
 """Which services are too young to be called well.
 
-A service proves itself by living longer than Docker's back-off reset, than it ever lived before it died, and than
-its health check needs to judge. Ages are taken from the evidence, never from a clock here.
+A service proves itself by living longer than Docker's back-off reset, than it ever lived before it died, and
+than its health check needs to judge. Ages are taken from the evidence, never from a clock here.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ BACK_OFF_RESET_S = 10.0
 
 
 def settling(evidence: Evidence, troubled: Collection[str] = ()) -> tuple[str, ...]:
-    """A sentence for each member of the target that runs, has no cause of its own and is younger than its proof
-    needs, with the seconds left."""
+    """A sentence for each member of the target that runs, has no cause of its own and is younger than its
+    proof needs, with the seconds left."""
     stack, courses = Stack.of(evidence), Courses(evidence)
     found = []
     for service in stack.members:
@@ -41,7 +41,9 @@ def age_of(service: Service) -> float | None:
 def needs(service: Service, courses: Courses) -> tuple[float, str]:
     """How many seconds of life prove that it stays, and why so many."""
     needed, why = BACK_OFF_RESET_S, "Docker's restart back-off starts anew after them"
-    former = [life.seconds for life in courses.of(service.label).lives if life.failed and life.seconds is not None]
+    former = [
+        life.seconds for life in courses.of(service.label).lives if life.failed and life.seconds is not None
+    ]
     if former and max(former) >= needed:
         needed, why = max(former) + 1, "its longest former life was shorter than that"
     health = service.latest.get("health")

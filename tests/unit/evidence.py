@@ -1,9 +1,10 @@
-"""Evidence built by hand for the tests of the diagnosis: the incident's stack, healthy, and one thing changed.
+"""Evidence built by hand for the tests of the diagnosis: the incident's stack, healthy, and one thing
+changed.
 
 ``Incident()`` is a stack in which nothing is wrong; its methods change one thing each and return it, and
-``.evidence()`` makes the evidence that ``collect`` would bring: containers in two samples, lives as events and log
-lines, the Compose file with its nodes, the files in the image, the servers' answers. The texts of the logs were
-written by Celery 5.6.3, click 8.1.8 and SQLAlchemy 2.0.58 (recorded runs).
+``.evidence()`` makes the evidence that ``collect`` would bring: containers in two samples, lives as events
+and log lines, the Compose file with its nodes, the files in the image, the servers' answers. The texts of the
+logs were written by Celery 5.6.3, click 8.1.8 and SQLAlchemy 2.0.58 (recorded runs).
 """
 
 from __future__ import annotations
@@ -19,7 +20,11 @@ from celery_triage.model import Evidence, Section
 START = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 TAKEN_S = 8103.0  # seconds after START at which the evidence is taken
 APP = "shared.infrastructure.celery_app"
-QUEUES = {"email_worker": "email_processing", "payment_worker": "payment_processing", "data_sync_worker": "data_sync"}
+QUEUES = {
+    "email_worker": "email_processing",
+    "payment_worker": "payment_processing",
+    "data_sync_worker": "data_sync",
+}
 WORKERS = tuple(QUEUES)
 CELERY = ("celery_beat", *WORKERS, "flower")
 FOLDER = "/srv/ai_backend"
@@ -29,72 +34,130 @@ RESULT = "db+postgresql+psycopg://backend:" + TOKEN + "@postgres:5432/ai_backend
 WRITTEN = "db+postgresql+psycopg://${POSTGRES_USER}:${POSTGRES_PASSWORD}@postgres:5432/${BACKEND_DB_NAME}"
 NETWORKS = ("database-net", "monitoring-net")
 
-OPTION = ["Usage: celery worker [OPTIONS]", "Try 'celery worker --help' for help.", "",
-          "Error: No such option: --queue (Possible options: --exclude-queues, --queues)"]
-NO_FLOWER = ["Usage: celery [OPTIONS] COMMAND [ARGS]...", "Try 'celery --help' for help.", "",
-             "Error: No such command 'flower'.", "", "Did you mean one of these?", "    worker"]
-NO_MODULE = ["Usage: celery [OPTIONS] COMMAND [ARGS]...", "Try 'celery --help' for help.", "", "Error: ",
-             "Unable to load celery application.", "The module shared.infra.celery_app was not found."]
+OPTION = [
+    "Usage: celery worker [OPTIONS]",
+    "Try 'celery worker --help' for help.",
+    "",
+    "Error: No such option: --queue (Possible options: --exclude-queues, --queues)",
+]
+NO_FLOWER = [
+    "Usage: celery [OPTIONS] COMMAND [ARGS]...",
+    "Try 'celery --help' for help.",
+    "",
+    "Error: No such command 'flower'.",
+    "",
+    "Did you mean one of these?",
+    "    worker",
+]
+NO_MODULE = [
+    "Usage: celery [OPTIONS] COMMAND [ARGS]...",
+    "Try 'celery --help' for help.",
+    "",
+    "Error: ",
+    "Unable to load celery application.",
+    "The module shared.infra.celery_app was not found.",
+]
+SITE = "/usr/local/lib/python3.11/dist-packages"
 NO_DRIVER = [
-    "[2026-11-23 12:00:01,717: CRITICAL/MainProcess] Unrecoverable error: ModuleNotFoundError(\"No module named "
-    "'psycopg2'\")", "Traceback (most recent call last):",
-    '  File "/usr/local/lib/python3.11/dist-packages/celery/worker/worker.py", line 203, in start',
+    "[2026-11-23 12:00:01,717: CRITICAL/MainProcess] Unrecoverable error: "
+    "ModuleNotFoundError(\"No module named 'psycopg2'\")",
+    "Traceback (most recent call last):",
+    f'  File "{SITE}/celery/worker/worker.py", line 203, in start',
     "    self.blueprint.start(self)",
-    '  File "/usr/local/lib/python3.11/dist-packages/sqlalchemy/dialects/postgresql/psycopg2.py", line 697, in '
-    "import_dbapi", "    import psycopg2", "ModuleNotFoundError: No module named 'psycopg2'"]
+    f'  File "{SITE}/sqlalchemy/dialects/postgresql/psycopg2.py", line 697, in import_dbapi',
+    "    import psycopg2",
+    "ModuleNotFoundError: No module named 'psycopg2'",
+]
 NO_DRIVER_BEAT = [
-    "celery beat v5.6.3 (recovery) is starting.", "[2026-11-23 12:00:01,155: INFO/MainProcess] beat: Starting...",
+    "celery beat v5.6.3 (recovery) is starting.",
+    "[2026-11-23 12:00:01,155: INFO/MainProcess] beat: Starting...",
     "[2026-11-23 12:00:01,375: CRITICAL/MainProcess] beat raised exception <class 'ModuleNotFoundError'>: "
-    "ModuleNotFoundError(\"No module named 'psycopg2'\")", "Traceback (most recent call last):",
+    "ModuleNotFoundError(\"No module named 'psycopg2'\")",
+    "Traceback (most recent call last):",
     *NO_DRIVER[-3:],
-    "[2026-11-23 12:00:01,393: WARNING/MainProcess] Traceback (most recent call last):",
-    *[f"[2026-11-23 12:00:01,394: WARNING/MainProcess] {text}" for text in (
-        '  File "/usr/local/lib/python3.11/dist-packages/sqlalchemy/dialects/postgresql/psycopg2.py", line 697, in '
-        "import_dbapi", "    ", "import psycopg2", "ModuleNotFoundError", ": ", "No module named 'psycopg2'")]]
+    *[
+        f"[2026-11-23 12:00:01,394: WARNING/MainProcess] {text}"
+        for text in (
+            "Traceback (most recent call last):",
+            f'  File "{SITE}/sqlalchemy/dialects/postgresql/psycopg2.py", line 697, in import_dbapi',
+            "    ",
+            "import psycopg2",
+            "ModuleNotFoundError",
+            ": ",
+            "No module named 'psycopg2'",
+        )
+    ],
+]
+_REFUSED = (
+    '(psycopg.OperationalError) connection failed: connection to server at "172.18.0.2", port 5432 failed: '
+    'FATAL:  database "ai_backend" does not exist'
+)
 NO_DATABASE = [
-    "[2026-11-23 12:00:04,101: CRITICAL/MainProcess] Unrecoverable error: OperationalError('(psycopg.OperationalError) "
-    "connection failed: connection to server at \"172.18.0.2\", port 5432 failed: FATAL:  database \"ai_backend\" does "
-    "not exist')", "Traceback (most recent call last):",
-    '  File "/usr/local/lib/python3.11/dist-packages/psycopg/connection.py", line 126, in connect',
+    f"[2026-11-23 12:00:04,101: CRITICAL/MainProcess] Unrecoverable error: OperationalError('{_REFUSED}')",
+    "Traceback (most recent call last):",
+    f'  File "{SITE}/psycopg/connection.py", line 126, in connect',
     "    raise last_ex.with_traceback(None)",
-    "sqlalchemy.exc.OperationalError: (psycopg.OperationalError) connection failed: connection to server at "
-    '"172.18.0.2", port 5432 failed: FATAL:  database "ai_backend" does not exist',
-    "(Background on this error at: https://sqlalche.me/e/20/e3q8)"]
+    f"sqlalchemy.exc.OperationalError: {_REFUSED}",
+    "(Background on this error at: https://sqlalche.me/e/20/e3q8)",
+]
+NO_DATABASE_BEAT = [
+    "celery beat v5.6.3 (recovery) is starting.",
+    "[2026-11-23 12:00:01,155: INFO/MainProcess] beat: Starting...",
+    "[2026-11-23 12:00:04,375: CRITICAL/MainProcess] beat raised exception <class "
+    f"'sqlalchemy.exc.OperationalError'>: OperationalError('{_REFUSED}')",
+    *NO_DATABASE[1:],
+]
 NO_BROKER = [
-    "[2026-11-23 12:00:02,886: ERROR/MainProcess] consumer: Cannot connect to redis://:**@redsi:6379/0: Error -2 "
-    "connecting to redsi:6379. Name or service not known..", "Trying again in 2.00 seconds... (1/100)"]
+    "[2026-11-23 12:00:02,886: ERROR/MainProcess] consumer: Cannot connect to redis://:**@redsi:6379/0: "
+    "Error -2 connecting to redsi:6379. Name or service not known..",
+    "Trying again in 2.00 seconds... (1/100)",
+]
 
 
 def banner(label: str) -> list[str]:
     """What a worker says until it is ready."""
     return [
-        f" -------------- {label}@{hostname(label)} v5.6.3 (recovery)", "- ** ---------- [config]",
+        f" -------------- {label}@{hostname(label)} v5.6.3 (recovery)",
+        "- ** ---------- [config]",
         "- ** ---------- .> app:         ai_backend:0x7f284cdec7d0",
         "- ** ---------- .> transport:   redis://redis:6379/0",
         "- ** ---------- .> results:     postgresql+psycopg://backend:**@postgres:5432/ai_backend",
-        "- *** --- * --- .> concurrency: 4 (prefork)", " -------------- [queues]",
+        "- *** --- * --- .> concurrency: 4 (prefork)",
+        " -------------- [queues]",
         f"                .> {QUEUES[label]}           exchange={QUEUES[label]}(direct) key={QUEUES[label]}",
-        "[tasks]", "  . shared.tasks.quick", ""]
+        "[tasks]",
+        "  . shared.tasks.quick",
+        "",
+    ]
 
 
 def ready(label: str) -> list[str]:
     """The whole start of a healthy worker, beat or Flower."""
     if label == "celery_beat":
-        return ["celery beat v5.6.3 (recovery) is starting.", "LocalTime -> 2026-11-23 12:00:00", "Configuration ->",
-                "    . broker -> redis://redis:6379/0",
-                "[2026-11-23 12:00:01,001: INFO/MainProcess] beat: Starting...",
-                "[2026-11-23 12:00:06,001: INFO/MainProcess] Scheduler: Sending due task heartbeat "
-                "(shared.tasks.heartbeat)"]
+        return [
+            "celery beat v5.6.3 (recovery) is starting.",
+            "LocalTime -> 2026-11-23 12:00:00",
+            "Configuration ->",
+            "    . broker -> redis://redis:6379/0",
+            "[2026-11-23 12:00:01,001: INFO/MainProcess] beat: Starting...",
+            "[2026-11-23 12:00:06,001: INFO/MainProcess] Scheduler: Sending due task heartbeat "
+            "(shared.tasks.heartbeat)",
+        ]
     if label == "flower":
-        return ["[I 261123 12:00:01 command:177] Visit me at http://127.0.0.1:5555",
-                "[I 261123 12:00:01 command:186] Broker: redis://redis:6379/0",
-                "[I 261123 12:00:01 mixins:228] Connected to redis://redis:6379/0"]
+        return [
+            "[I 261123 12:00:01 command:177] Visit me at http://127.0.0.1:5555",
+            "[I 261123 12:00:01 command:186] Broker: redis://redis:6379/0",
+            "[I 261123 12:00:01 mixins:228] Connected to redis://redis:6379/0",
+        ]
     if label not in QUEUES:
         return [f"{label} is ready to accept connections"]
-    return [*banner(label), "[2026-11-23 12:00:02,554: INFO/MainProcess] Connected to redis://redis:6379/0",
-            "[2026-11-23 12:00:02,556: INFO/MainProcess] mingle: searching for neighbors",
-            "[2026-11-23 12:00:03,618: INFO/MainProcess] mingle: all alone",
-            f"[2026-11-23 12:00:03,624: INFO/MainProcess] {label}@{hostname(label)} ready."]
+    return [
+        *banner(label),
+        "[2026-11-23 12:00:02,554: INFO/MainProcess] Connected to redis://redis:6379/0",
+        "[2026-11-23 12:00:02,556: INFO/MainProcess] mingle: searching for neighbors",
+        "[2026-11-23 12:00:03,618: INFO/MainProcess] mingle: all alone",
+        f"[2026-11-23 12:00:03,624: INFO/MainProcess] {label}@{hostname(label)} ready.",
+    ]
 
 
 def hostname(label: str) -> str:
@@ -114,8 +177,10 @@ class Incident:
     """The stack of the incident. Every method that changes something returns the stack."""
 
     def __init__(self, celery: str = "5.6.3") -> None:
-        self.commands = {label: f"celery -A {APP} worker --loglevel=info --queues {queue} --concurrency=4 "
-                                f"-n {label}@%h" for label, queue in QUEUES.items()}
+        self.commands = {
+            label: f"celery -A {APP} worker --loglevel=info --queues {queue} --concurrency=4 -n {label}@%h"
+            for label, queue in QUEUES.items()
+        }
         self.commands["celery_beat"] = f"celery -A {APP} beat --loglevel=info"
         self.commands["flower"] = f"celery -A {APP} flower --port=5555"
         env = {"CELERY_BROKER_URL": "redis://redis:6379/0", "CELERY_RESULT_BACKEND": RESULT}
@@ -123,9 +188,18 @@ class Incident:
         self.env = {label: dict(env) for label in CELERY}
         self.written = {label: dict(written) for label in CELERY}
         self.packages = {
-            label: {"celery": (True, celery), "kombu": (True, "5.6.2"), "redis": (True, "7.1.0"),
-                    "sqlalchemy": (True, "2.0.58"), "flower": (True, "2.2.0"), "psycopg": (True, None),
-                    "psycopg2": (False, None), "asyncpg": (False, None)} for label in CELERY}
+            label: {
+                "celery": (True, celery),
+                "kombu": (True, "5.6.2"),
+                "redis": (True, "7.1.0"),
+                "sqlalchemy": (True, "2.0.58"),
+                "flower": (True, "2.2.0"),
+                "psycopg": (True, None),
+                "psycopg2": (False, None),
+                "asyncpg": (False, None),
+            }
+            for label in CELERY
+        }
         self.modules = {label: (APP, True) for label in CELERY}
         self.executables: dict[str, str | None] = dict.fromkeys(CELERY, "/usr/local/bin/celery")
         self.databases = {"postgres": "postgres", "ai_backend": "backend"}
@@ -159,14 +233,23 @@ class Incident:
             self.written[label][variable] = self.written[label][variable].replace(old, new)
         return self
 
-    def package(self, name: str, present: bool | None, version: str | None = None,
-                labels: tuple[str, ...] = CELERY) -> Incident:
+    def package(
+        self, name: str, present: bool | None, version: str | None = None, labels: tuple[str, ...] = CELERY
+    ) -> Incident:
         for label in labels:
             self.packages[label][name] = (present, version)
         return self
 
-    def life(self, label: str, start: float, end: float | None, exit_code: int = 0, lines: list[str] | None = None,
-             oom: bool = False, spread: float = 0.1) -> Incident:
+    def life(
+        self,
+        label: str,
+        start: float,
+        end: float | None,
+        exit_code: int = 0,
+        lines: list[str] | None = None,
+        oom: bool = False,
+        spread: float = 0.1,
+    ) -> Incident:
         """One more life: from ``start`` to ``end`` (None: still running), saying ``lines``."""
         self.lives.setdefault(label, []).append({"start": start, "end": end, "exit": exit_code, "oom": oom})
         for number, text in enumerate(lines or ()):
@@ -174,8 +257,15 @@ class Incident:
             self.logs.setdefault(label, []).append([iso(at), "err", text])
         return self
 
-    def loop(self, label: str, exit_code: int, lines: list[str], lived: float = 1.5, times: int = 6,
-             oom: bool = False) -> Incident:
+    def loop(
+        self,
+        label: str,
+        exit_code: int,
+        lines: list[str],
+        lived: float = 1.5,
+        times: int = 6,
+        oom: bool = False,
+    ) -> Incident:
         """The service has only ever died like this, and now waits for its next start."""
         self.lives[label], self.logs[label] = [], []
         at = TAKEN_S - times * 60
@@ -214,15 +304,45 @@ class Incident:
         def put(name: str, data) -> None:
             sections[name] = Section(name, "ok", data, how="by hand", taken_at=iso(TAKEN_S))
 
-        put("engine", {"version": "20.10.24", "api_version": "1.41", "os": "linux", "arch": "amd64", "kernel": "6.1",
-                       "cgroup_version": "2", "time": iso(TAKEN_S), "memory": 16 * 2**30, "cpus": 8,
-                       "containers_running": 7})
+        put(
+            "engine",
+            {
+                "version": "20.10.24",
+                "api_version": "1.41",
+                "os": "linux",
+                "arch": "amd64",
+                "kernel": "6.1",
+                "cgroup_version": "2",
+                "time": iso(TAKEN_S),
+                "memory": 16 * 2**30,
+                "cpus": 8,
+                "containers_running": 7,
+            },
+        )
         items = [self._item(label, number) for number, label in enumerate((*CELERY, "postgres", "redis"))]
-        put("containers", {"project": "ai_backend", "config_files": [COMPOSE], "working_dir": FOLDER, "items": items})
+        put(
+            "containers",
+            {"project": "ai_backend", "config_files": [COMPOSE], "working_dir": FOLDER, "items": items},
+        )
         put("events", {"since": iso(0), "until": iso(TAKEN_S), "full": False, "items": self._events(items)})
-        put("networks", {"items": [{"name": name, "driver": "bridge", "internal": False,
-                                    "members": {item["name"]: item["networks"][name]["ip"] for item in items
-                                                if name in item["networks"]}} for name in NETWORKS]})
+        put(
+            "networks",
+            {
+                "items": [
+                    {
+                        "name": name,
+                        "driver": "bridge",
+                        "internal": False,
+                        "members": {
+                            item["name"]: item["networks"][name]["ip"]
+                            for item in items
+                            if name in item["networks"]
+                        },
+                    }
+                    for name in NETWORKS
+                ]
+            },
+        )
         for item in items:
             label = item["label"]
             put(f"logs/{label}", {"driver": "json-file", "lines": self.logs.get(label, []), "cut": None})
@@ -231,9 +351,24 @@ class Incident:
         put("compose", self._compose())
         put("postgres", {"servers": [self._postgres()]})
         put("redis", {"servers": [self._redis()]})
-        put("celery", {"brokers": [{"key": "redis:6379/0", "status": "ok", "why": "", "asked": 3, "replies": {
-            f"{label}@{hostname(label)}": {"label": label, "ms": 4.0, "stats": {}} for label in WORKERS
-            if self.lives[label][-1]["end"] is None}}]})
+        put(
+            "celery",
+            {
+                "brokers": [
+                    {
+                        "key": "redis:6379/0",
+                        "status": "ok",
+                        "why": "",
+                        "asked": 3,
+                        "replies": {
+                            f"{label}@{hostname(label)}": {"label": label, "ms": 4.0, "stats": {}}
+                            for label in WORKERS
+                            if self.lives[label][-1]["end"] is None
+                        },
+                    }
+                ]
+            },
+        )
         for name, section in self.sections.items():
             sections[name] = section
         return Evidence("ai_backend", iso(TAKEN_S), sections, options={"project": "ai_backend"})
@@ -245,29 +380,67 @@ class Incident:
         running = last["end"] is None
         project = "ai_backend" if member else "ai_infra"
         sample = {
-            "t": iso(TAKEN_S - 2), "status": "running" if running else "restarting", "exit_code": last["exit"],
-            "oom_killed": last["oom"], "error": "", "pid": 100 + number if running else 0,
+            "t": iso(TAKEN_S - 2),
+            "status": "running" if running else "restarting",
+            "exit_code": last["exit"],
+            "oom_killed": last["oom"],
+            "error": "",
+            "pid": 100 + number if running else 0,
             "started_at": iso(last["start"]),
-            "finished_at": "0001-01-01T00:00:00Z" if len(lives) == 1 and running else iso(
-                last["end"] if not running else lives[-2]["end"]),
-            "restart_count": len(lives) - 1 + (not running), "health": None}
-        networks = {name: {"ip": f"172.{18 + n}.0.{10 + number}" if running else "",
-                           "aliases": [label, f"{project}_{label}", hostname(label)]}
-                    for n, name in enumerate(NETWORKS) if member or name == "database-net"}
-        words = {"postgres": ["postgres"], "redis": ["redis-server"]}.get(label) or shlex.split(self.commands[label])
+            "finished_at": "0001-01-01T00:00:00Z"
+            if len(lives) == 1 and running
+            else iso(last["end"] if not running else lives[-2]["end"]),
+            "restart_count": len(lives) - 1 + (not running),
+            "health": None,
+        }
+        networks = {
+            name: {
+                "ip": f"172.{18 + n}.0.{10 + number}" if running else "",
+                "aliases": [label, f"{project}_{label}", hostname(label)],
+            }
+            for n, name in enumerate(NETWORKS)
+            if member or name == "database-net"
+        }
+        words = {"postgres": ["postgres"], "redis": ["redis-server"]}.get(label) or shlex.split(
+            self.commands[label]
+        )
         entry = {
-            "label": label, "name": f"{project}_{label}", "id": hostname(label), "service": label, "project": project,
-            "number": 1, "member": member, "image": "ai_backend:1" if member else f"{label}:15",
-            "image_id": "sha256:ab" if member else f"sha256:{label}", "created": iso(0), "entrypoint": [], "cmd": words,
-            "env": dict(self.env[label]) if member else {"POSTGRES_USER": "postgres"} if label == "postgres" else {},
-            "working_dir": "/app" if member else "", "user": "", "hostname": hostname(label),
-            "labels": {"com.docker.compose.service": label, "com.docker.compose.project": project,
-                       "com.docker.compose.project.working_dir": FOLDER},
-            "restart_policy": {"name": "unless-stopped", "max": 0}, "log_driver": "json-file",
-            "limits": {"memory": 512 * 2**20 if member else 0, "cpus": 0.5 if member else 0.0}, "healthcheck": None,
+            "label": label,
+            "name": f"{project}_{label}",
+            "id": hostname(label),
+            "service": label,
+            "project": project,
+            "number": 1,
+            "member": member,
+            "image": "ai_backend:1" if member else f"{label}:15",
+            "image_id": "sha256:ab" if member else f"sha256:{label}",
+            "created": iso(0),
+            "entrypoint": [],
+            "cmd": words,
+            "env": dict(self.env[label])
+            if member
+            else {"POSTGRES_USER": "postgres"}
+            if label == "postgres"
+            else {},
+            "working_dir": "/app" if member else "",
+            "user": "",
+            "hostname": hostname(label),
+            "labels": {
+                "com.docker.compose.service": label,
+                "com.docker.compose.project": project,
+                "com.docker.compose.project.working_dir": FOLDER,
+            },
+            "restart_policy": {"name": "unless-stopped", "max": 0},
+            "log_driver": "json-file",
+            "limits": {"memory": 512 * 2**20 if member else 0, "cpus": 0.5 if member else 0.0},
+            "healthcheck": None,
             "ports": [{"container": {"postgres": 5432, "redis": 6379}[label], "proto": "tcp", "host": None}]
-            if not member else [], "networks": networks, "mounts": [],
-            "samples": [sample, {**sample, "t": iso(TAKEN_S)}]}
+            if not member
+            else [],
+            "networks": networks,
+            "mounts": [],
+            "samples": [sample, {**sample, "t": iso(TAKEN_S)}],
+        }
         changed = copy.deepcopy(self.items.get(label, {}))
         samples = changed.pop("sample", {})
         entry.update(changed)
@@ -282,8 +455,12 @@ class Incident:
                 found.append({**common, "t": iso(life["start"]), "action": "start", "exit_code": None})
                 if life["end"] is not None:
                     if life["oom"]:
-                        found.append({**common, "t": iso(life["end"] - 0.01), "action": "oom", "exit_code": None})
-                    found.append({**common, "t": iso(life["end"]), "action": "die", "exit_code": life["exit"]})
+                        found.append(
+                            {**common, "t": iso(life["end"] - 0.01), "action": "oom", "exit_code": None}
+                        )
+                    found.append(
+                        {**common, "t": iso(life["end"]), "action": "die", "exit_code": life["exit"]}
+                    )
         return sorted(found, key=lambda event: event["t"])
 
     def _files(self, label: str) -> dict:
@@ -292,18 +469,31 @@ class Incident:
         path = f"/app/{module.replace('.', '/')}.py"
         executable = self.executables[label]
         return {
-            "python": "3.11", "site_packages": [root],
-            "packages": {name: {"present": present, "version": version, "path": f"{root}/{name}" if present else None}
-                         for name, (present, version) in self.packages[label].items()},
-            "executable": {"name": "celery", "path": executable, "looked": ["/usr/local/bin/celery", "/usr/bin/celery"]},
-            "app": {"module": module, "present": there, "path": path if there else None, "looked": [path]}}
+            "python": "3.11",
+            "site_packages": [root],
+            "packages": {
+                name: {"present": present, "version": version, "path": f"{root}/{name}" if present else None}
+                for name, (present, version) in self.packages[label].items()
+            },
+            "executable": {
+                "name": "celery",
+                "path": executable,
+                "looked": ["/usr/local/bin/celery", "/usr/bin/celery"],
+            },
+            "app": {"module": module, "present": there, "path": path if there else None, "looked": [path]},
+        }
 
     def compose_text(self) -> str:
         """The Compose file as it stands on the disk."""
         lines = ["# The backend", "services:"]
         for label in CELERY:
-            lines += [f"  {label}:", "    image: ai_backend:1", f"    command: {self.commands[label]}",
-                      "    restart: unless-stopped", "    environment:"]
+            lines += [
+                f"  {label}:",
+                "    image: ai_backend:1",
+                f"    command: {self.commands[label]}",
+                "    restart: unless-stopped",
+                "    environment:",
+            ]
             lines += [f"      {name}: {value}" for name, value in self.written[label].items()]
             lines += ["    networks:", "      - database-net", "      - monitoring-net", ""]
         return "\n".join(lines)
@@ -317,44 +507,96 @@ class Incident:
                 label = line.strip(" :")
                 services[label] = {"environment": {}}
             key, _, value = line.strip().partition(": ")
-            node = {"file": 0, "line": number, "end_line": number, "col": len(line) - len(value) + 1, "value": value,
-                    "masked": TOKEN in value}
+            node = {
+                "file": 0,
+                "line": number,
+                "end_line": number,
+                "col": len(line) - len(value) + 1,
+                "value": value,
+                "masked": TOKEN in value,
+            }
             if key in ("command", "image"):
                 services[label][key] = [node]
             elif line.startswith("      ") and value:
                 services[label]["environment"][key] = [node]
-        return {"files": [{"path": COMPOSE, "readable": True, "why": "", "lines": lines,
-                           "hashes": [None if TOKEN in line else digest(line) for line in lines]}],
-                "services": services, "dotenv": None}
+        return {
+            "files": [
+                {
+                    "path": COMPOSE,
+                    "readable": True,
+                    "why": "",
+                    "lines": lines,
+                    "hashes": [None if TOKEN in line else digest(line) for line in lines],
+                }
+            ],
+            "services": services,
+            "dotenv": None,
+        }
 
     def _postgres(self) -> dict:
-        users = sorted(label for label in CELERY if "@postgres:5432/" in self.env[label].get("CELERY_RESULT_BACKEND", ""))
+        users = sorted(
+            label for label in CELERY if "@postgres:5432/" in self.env[label].get("CELERY_RESULT_BACKEND", "")
+        )
         names = {self.env[label]["CELERY_RESULT_BACKEND"].rpartition("/")[2] for label in users}
         return {
-            "key": "postgres:5432", "services": users, "unreached": {}, "container": "postgres",
-            "address": "172.18.0.15:5432", "via": "the address of postgres on database-net", "status": "ok", "why": "",
-            "sqlstate": None, "error_kind": None, "user": "backend", "version": "15.14", "in_recovery": False,
-            "databases": {name: {"owner": owner, "allow_connections": True, "can_connect": True}
-                          for name, owner in self.databases.items()},
+            "key": "postgres:5432",
+            "services": users,
+            "unreached": {},
+            "container": "postgres",
+            "address": "172.18.0.15:5432",
+            "via": "the address of postgres on database-net",
+            "status": "ok",
+            "why": "",
+            "sqlstate": None,
+            "error_kind": None,
+            "user": "backend",
+            "version": "15.14",
+            "in_recovery": False,
+            "databases": {
+                name: {"owner": owner, "allow_connections": True, "can_connect": True}
+                for name, owner in self.databases.items()
+            },
             "wanted": {name: {"exists": name in self.databases, "services": users} for name in sorted(names)},
-            "roles": {name: {"exists": True, "can_login": login, "superuser": root, "createdb": root}
-                      for name, (login, root) in self.roles.items()},
-            "connections": {"max": 100, "reserved": 3, "used": 7, "by_database": {"ai_backend": 6}}, **self.postgres}
+            "roles": {
+                name: {"exists": True, "can_login": login, "superuser": root, "createdb": root}
+                for name, (login, root) in self.roles.items()
+            },
+            "connections": {"max": 100, "reserved": 3, "used": 7, "by_database": {"ai_backend": 6}},
+            **self.postgres,
+        }
 
     def _redis(self) -> dict:
         return {
-            "key": "redis:6379/0", "services": sorted(CELERY), "unreached": {}, "container": "redis",
-            "purposes": ["broker"], "address": "172.18.0.16:6379", "via": "the address of redis on database-net",
-            "status": "ok", "why": "", "error_kind": None, "version": "7.0.15", "role": "master",
-            "memory": {"used": 2**20, "max": 0, "policy": "noeviction"}, "clients": 12,
-            "databases": {"db0": {"keys": 9}}, "bindings": {}, "nodes": [f"{label}@{hostname(label)}" for label in WORKERS],
-            "samples": [{"t": iso(TAKEN_S - 1), "queues": dict.fromkeys(QUEUES.values(), 0), "unacked": 0},
-                        {"t": iso(TAKEN_S), "queues": dict.fromkeys(QUEUES.values(), 0), "unacked": 0}], **self.redis}
+            "key": "redis:6379/0",
+            "services": sorted(CELERY),
+            "unreached": {},
+            "container": "redis",
+            "purposes": ["broker"],
+            "address": "172.18.0.16:6379",
+            "via": "the address of redis on database-net",
+            "status": "ok",
+            "why": "",
+            "error_kind": None,
+            "version": "7.0.15",
+            "role": "master",
+            "memory": {"used": 2**20, "max": 0, "policy": "noeviction"},
+            "clients": 12,
+            "databases": {"db0": {"keys": 9}},
+            "bindings": {},
+            "nodes": [f"{label}@{hostname(label)}" for label in WORKERS],
+            "samples": [
+                {"t": iso(TAKEN_S - 1), "queues": dict.fromkeys(QUEUES.values(), 0), "unacked": 0},
+                {"t": iso(TAKEN_S), "queues": dict.fromkeys(QUEUES.values(), 0), "unacked": 0},
+            ],
+            **self.redis,
+        }
 
 
 def backend_reboot() -> Incident:
     """The incident as it happened: four causes, two of them behind the others."""
-    stack = Incident().package("flower", False).url("CELERY_RESULT_BACKEND", "postgresql+psycopg", "postgresql")
+    stack = (
+        Incident().package("flower", False).url("CELERY_RESULT_BACKEND", "postgresql+psycopg", "postgresql")
+    )
     for label, queue in QUEUES.items():
         stack.replace_in_commands(f"--queues {queue}", f"--queue={queue}", (label,)).loop(label, 2, OPTION)
     stack.loop("celery_beat", 1, NO_DRIVER_BEAT).loop("flower", 2, NO_FLOWER)

@@ -1,7 +1,7 @@
 """The rules: pure functions from evidence to findings, one module for each subject.
 
-``RULES`` holds them by code; ``run`` judges an evidence with all of them. A new module in this package is found by
-itself.
+``RULES`` holds them by code; ``run`` judges an evidence with all of them. A new module in this package is
+found by itself.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ for _module in sorted(module.name for module in pkgutil.iter_modules(__path__)):
 
 
 def run(evidence: Evidence) -> tuple[tuple[Finding, ...], tuple[Outcome, ...]]:
-    """All findings and the outcome of every rule, in the order of the codes. Never raises for a broken rule: that is
-    its outcome."""
+    """All findings and the outcome of every rule, in the order of the codes. Never raises for a broken rule:
+    that is its outcome."""
     stack = Stack.of(evidence)
     courses = Courses(evidence, stack)
     findings: list[Finding] = []
@@ -33,4 +33,15 @@ def run(evidence: Evidence) -> tuple[tuple[Finding, ...], tuple[Outcome, ...]]:
     return tuple(findings), tuple(outcomes)
 
 
-__all__ = ["HEADINGS", "RULES", "STEPS", "Look", "NotApplicable", "Prediction", "Rule", "check", "judge", "run"]
+__all__ = [
+    "HEADINGS",
+    "RULES",
+    "STEPS",
+    "Look",
+    "NotApplicable",
+    "Prediction",
+    "Rule",
+    "check",
+    "judge",
+    "run",
+]

@@ -1,8 +1,9 @@
-"""What a rule sees of the lives of one service: how far they got, how they ended, what they said of themselves.
+"""What a rule sees of the lives of one service: how far they got, how they ended, what they said of
+themselves.
 
-A message counts only where it was said in the role that the rule asks for: as last words of a life that ended with
-them, or by the running process itself. What a task raised, what a text quotes and what was said before the last life
-that got past that step says nothing about now.
+A message counts only where it was said in the role that the rule asks for: as last words of a life that ended
+with them, or by the running process itself. What a task raised, what a text quotes and what was said before
+the last life that got past that step says nothing about now.
 """
 
 from __future__ import annotations
@@ -25,8 +26,14 @@ class Course:
     """The lives of one service, oldest first, read together with its log."""
 
     def __init__(
-        self, label: str, lives: Sequence[Life], lines: Sequence[Sequence[str]] | None, *, role: str = "other",
-        version: str | None = None, ping: str = "",
+        self,
+        label: str,
+        lives: Sequence[Life],
+        lines: Sequence[Sequence[str]] | None,
+        *,
+        role: str = "other",
+        version: str | None = None,
+        ping: str = "",
     ) -> None:
         self.label, self.lives, self.role = label, tuple(lives), role
         self.readable = lines is not None
@@ -43,8 +50,14 @@ class Course:
     @property
     def last_exit(self) -> int | None:
         """The exit code of the last life that ended."""
-        return next((life.exit_code for life in reversed(self.lives) if not life.running and (
-            life.end or life.exit_code is not None)), None)
+        return next(
+            (
+                life.exit_code
+                for life in reversed(self.lives)
+                if not life.running and (life.end or life.exit_code is not None)
+            ),
+            None,
+        )
 
     def lines(self, life: Life) -> Sequence[Sequence[str]]:
         """The log lines of one life."""
@@ -56,8 +69,13 @@ class Course:
         if key not in self._reached:
             failed = [one.seconds for one in self.lives if one.failed and one.seconds is not None]
             self._reached[key] = reached(
-                self.lines(life), self.role, version=self._version, ping=self._ping if life.running else "",
-                seconds=life.seconds if life.running else None, longest_failure=max(failed, default=None))
+                self.lines(life),
+                self.role,
+                version=self._version,
+                ping=self._ping if life.running else "",
+                seconds=life.seconds if life.running else None,
+                longest_failure=max(failed, default=None),
+            )
         return self._reached[key]
 
     def got(self, life: Life, step: str) -> bool:
@@ -73,6 +91,7 @@ class Course:
 
     def further(self, life: Life, others: Iterable[Life]) -> bool:
         """Whether one life got further than all of some others."""
+
         def place(one: Life) -> int:
             step = self.reached(one).step
             return -1 if step is None else REACHED_STEPS.index(step)
@@ -83,17 +102,23 @@ class Course:
         """The known messages of one life."""
         key = self.lives.index(life)
         if key not in self._matches:
-            self._matches[key] = match(
-                self.lines(life), running=life.running, first_line=life.first_line or 1) if self.readable else ()
+            self._matches[key] = (
+                match(self.lines(life), running=life.running, first_line=life.first_line or 1)
+                if self.readable
+                else ()
+            )
         return self._matches[key]
 
     def recent(self, step: str) -> tuple[Life, ...]:
         """The lives since the last one that got past a step."""
-        good = max((place for place, life in enumerate(self.lives) if step and self.got(life, step)), default=-1)
-        return self.lives[good + 1:]
+        good = max(
+            (place for place, life in enumerate(self.lives) if step and self.got(life, step)), default=-1
+        )
+        return self.lives[good + 1 :]
 
     def says(self, code: str, thing: str | None = None, *, step: str = "") -> tuple[Match, ...]:
-        """What the lives of now say of a rule (and of one object): last words, and words of the running process."""
+        """What the lives of now say of a rule (and of one object): last words, and words of the running
+        process."""
         lives = [*self.recent(step)]
         if self.told is not None and not self.told.running and self.told not in lives:
             lives.append(self.told)  # it got far, and died of this all the same
@@ -101,7 +126,9 @@ class Course:
         for life in lives:
             for one in self.matches(life):
                 fits = one.code == code and not one.harmless and thing in (None, "", one.object)
-                if fits and (one.context == "death" or (one.context == "running" and life in self.recent(step))):
+                if fits and (
+                    one.context == "death" or (one.context == "running" and life in self.recent(step))
+                ):
                     found.append(one)
         return tuple(found)
 
@@ -111,7 +138,7 @@ class Course:
 
     def formerly(self, code: str, step: str) -> tuple[Match, ...]:
         """The last words about a rule of lives that a later life has outdone: history."""
-        gone = self.lives[:len(self.lives) - len(self.recent(step))]
+        gone = self.lives[: len(self.lives) - len(self.recent(step))]
         return tuple(one for life in gone for one in self.deaths(life) if one.code == code)
 
     def proof(self, match: Match) -> Proof:
@@ -135,9 +162,13 @@ class Courses:
             service = self._stack.get(label)
             data = self._evidence.data(f"logs/{label}")
             self._known[label] = Course(
-                label, self._lives.of_service(label), None if data is None else data.get("lines") or (),
-                role=service.role if service else "other", version=_version(service),
-                ping="it answered a ping" if label in self._answered else "")
+                label,
+                self._lives.of_service(label),
+                None if data is None else data.get("lines") or (),
+                role=service.role if service else "other",
+                version=_version(service),
+                ping="it answered a ping" if label in self._answered else "",
+            )
         return self._known[label]
 
 

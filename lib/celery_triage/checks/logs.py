@@ -25,14 +25,20 @@ def _down(look: Look, service: Service) -> bool:
     return status in ("exited", "dead") or looping(service, look.course(service), failed)
 
 
-@check("LOG001", "unrecognised-death", severity="critical", needs=("containers", "logs/*"), uses=("events", "files/*"),
-       predicts=(*_ENDS, *_USERS))
+@check(
+    "LOG001",
+    "unrecognised-death",
+    severity="critical",
+    needs=("containers", "logs/*"),
+    uses=("events", "files/*"),
+    predicts=(*_ENDS, *_USERS),
+)
 def unrecognised_death(look: Look) -> Iterator[Finding]:
     """A service ends with an error, and what it says last is no message that this tool knows.
 
     ## What
-    The last words of the last life that ended with an error, where no signature knows them. They are shown as they
-    are; nothing is concluded from them.
+    The last words of the last life that ended with an error, where no signature knows them. They are shown as
+    they are; nothing is concluded from them.
 
     ## Why
     Something stops the service, and these words are the nearest thing to its cause.
@@ -47,8 +53,8 @@ def unrecognised_death(look: Look) -> Iterator[Finding]:
     Read the lines before, too; look for the first error after the last start, not for the last one.
 
     ## False alarms
-    The words may come from something that happened beside the end. With another finding that explains the exit code
-    they are shown as its consequence.
+    The words may come from something that happened beside the end. With another finding that explains the
+    exit code they are shown as its consequence.
     """
     for service in concerned(look):
         if not _down(look, service):
@@ -68,25 +74,43 @@ def unrecognised_death(look: Look) -> Iterator[Finding]:
             number, said = words[-1][0], words[-1][1][2]
         else:
             number, said = None, ""
-        title = (f"{service.label} ends with {ended(life)}, and its last words are no known message: {shown(said)}" if said
-                 else f"{service.label} ends with {ended(life)} and says nothing")
+        title = (
+            f"{service.label} ends with {ended(life)}, and its last words are no known message: {shown(said)}"
+            if said
+            else f"{service.label} ends with {ended(life)} and says nothing"
+        )
         quoted = [Proof(f"logs/{service.label}", line[2], place, line[0]) for place, line in words[-5:]]
         yield look.finding(
-            title, severity="critical" if service.is_celery or not service.member else "warning",
-            services=(service.label,), object=shown(said, 120), certainty="reported", proof=quoted,
+            title,
+            severity="critical" if service.is_celery or not service.member else "warning",
+            services=(service.label,),
+            object=shown(said, 120),
+            certainty="reported",
+            proof=quoted,
             detail=f"It was said in line {number} of its log." if number else "",
-            remedy=Remedy("manual", f"Read the last lines of the log of {service.label}; this tool does not know them."),
-            verify=alive([service]))
+            remedy=Remedy(
+                "manual", f"Read the last lines of the log of {service.label}; this tool does not know them."
+            ),
+            verify=alive([service]),
+        )
 
 
-@check("LOG002", "known-death", severity="critical", needs=("containers", "logs/*"), uses=("events", "files/*"),
-       step="app", predicts=(*_ENDS, *_USERS))
+@check(
+    "LOG002",
+    "known-death",
+    severity="critical",
+    needs=("containers", "logs/*"),
+    uses=("events", "files/*"),
+    step="app",
+    predicts=(*_ENDS, *_USERS),
+)
 def known_death(look: Look) -> Iterator[Finding]:
-    """A service ends with a message that this tool knows, and that no rule can judge otherwise than by the log.
+    """A service ends with a message that this tool knows, and that no rule can judge otherwise than by the
+    log.
 
     ## What
-    The last words of the last life are a known message whose meaning is in the catalogue of signatures; there is no
-    rule yet that asks the thing itself.
+    The last words of the last life are a known message whose meaning is in the catalogue of signatures; there
+    is no rule yet that asks the thing itself.
 
     ## Why
     The process says itself what ended it.
@@ -117,7 +141,11 @@ def known_death(look: Look) -> Iterator[Finding]:
     for (thing, says), pairs in found.items():
         names = tuple(dict.fromkeys(service.label for service, _ in pairs))
         yield look.finding(
-            f"{listed(names)}: {says}", services=names, object=thing, certainty="reported",
+            f"{listed(names)}: {says}",
+            services=names,
+            object=thing,
+            certainty="reported",
             proof=[look.course(service).proof(said) for service, said in pairs],
             remedy=Remedy("manual", "Correct what the message names, and start the service again."),
-            verify=alive([service for service, _ in pairs]))
+            verify=alive([service for service, _ in pairs]),
+        )

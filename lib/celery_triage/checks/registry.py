@@ -1,8 +1,8 @@
 """What a rule is, what it may read, and how it comes into the registry.
 
 A rule is one function, decorated with ``@check``; its docstring is its page. It reads the evidence through a
-``Look``, which hands out only the sections that the rule declared and keeps a note of each one that could not be
-had: so "could not look" can never turn into "nothing there".
+``Look``, which hands out only the sections that the rule declared and keeps a note of each one that could not
+be had: so "could not look" can never turn into "nothing there".
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from celery_triage.model import SEVERITIES, Evidence, Finding, Outcome, Proof, R
 from celery_triage.signatures import Match
 from celery_triage.stack import Service, Stack
 
-#: The headings that every page has, in this order; the text before the first one is the page's first sentence.
+#: The headings that every page has, in this order; the text before the first one is the page's first
+#: sentence.
 HEADINGS = ("What", "Why", "Looks like", "Confirm", "Do", "False alarms")
 
 
@@ -35,9 +36,9 @@ class Undeclared(Exception):
 class Prediction:
     """What a rule, where it is right, makes visible elsewhere.
 
-    ``codes`` are the findings that it explains, ``on`` whose they are: ``itself`` (the same service) or ``users``
-    (services whose URL leads to the finding's service). ``exits`` are the exit codes with which the last life of
-    that service must have ended; none means that any will do.
+    ``codes`` are the findings that it explains, ``on`` whose they are: ``itself`` (the same service) or
+    ``users`` (services whose URL leads to the finding's service). ``exits`` are the exit codes with which the
+    last life of that service must have ended; none means that any will do.
     """
 
     codes: tuple[str, ...]
@@ -51,9 +52,9 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Rule:
-    """One entry of the catalogue. ``also`` are further names under which the same code reports (the code stays the
-    same for ever); ``step`` is where in the start of a service it strikes, empty for what is no cause of a start
-    that fails; ``page`` is the docstring."""
+    """One entry of the catalogue. ``also`` are further names under which the same code reports (the code
+    stays the same for ever); ``step`` is where in the start of a service it strikes, empty for what is no
+    cause of a start that fails; ``page`` is the docstring."""
 
     code: str
     name: str
@@ -65,6 +66,11 @@ class Rule:
     uses: tuple[str, ...] = ()
     predicts: tuple[Prediction, ...] = ()
     also: tuple[str, ...] = ()
+    steps: Mapping[str, str] = field(default_factory=dict)
+
+    def step_of(self, name: str) -> str:
+        """The step at which a finding of that name strikes."""
+        return self.steps.get(name, self.step)
 
     @property
     def doc(self) -> str:
@@ -78,11 +84,16 @@ class Rule:
     @property
     def subject(self) -> str:
         """The module that holds it: ``commands``, ``database`` …"""
-        return self.check.__module__.rsplit(".", 1)[-1]
+        return self.check.__module__.removeprefix("celery_triage.checks.").partition(".")[0]
 
     def finding(self, title: str, **facts: Any) -> Finding:
         """A finding of this rule, with its code, name and severity unless ``facts`` say otherwise."""
-        given: dict[str, Any] = {"code": self.code, "name": self.name, "severity": self.severity, "title": title}
+        given: dict[str, Any] = {
+            "code": self.code,
+            "name": self.name,
+            "severity": self.severity,
+            "title": title,
+        }
         return Finding(**{**given, **facts})
 
 
@@ -91,23 +102,46 @@ RULES: dict[str, Rule] = {}
 
 
 def check(
-    code: str, name: str, *, severity: str, needs: Iterable[str], uses: Iterable[str] = (), step: str = "",
-    predicts: Iterable[Prediction] = (), also: Iterable[str] = (),
+    code: str,
+    name: str,
+    *,
+    severity: str,
+    needs: Iterable[str],
+    uses: Iterable[str] = (),
+    step: str = "",
+    predicts: Iterable[Prediction] = (),
+    also: Iterable[str] = (),
+    steps: Mapping[str, str] | None = None,
 ) -> Callable[[Callable[[Look], Iterator[Finding]]], Callable[[Look], Iterator[Finding]]]:
     """Enter a function into the registry.
 
-    ``needs`` are the sections without which the rule cannot be quiet (``containers``, ``files/*`` for the one of
-    each service that it asks about); ``uses`` those that only sharpen what it says. Raises ValueError for a code
-    that is taken, an unknown severity or step.
+    ``needs`` are the sections without which the rule cannot be quiet (``containers``, ``files/*`` for the one
+    of each service that it asks about); ``uses`` those that only sharpen what it says. Raises ValueError for
+    a code that is taken, an unknown severity or step.
     """
+
     def enter(function: Callable[[Look], Iterator[Finding]]) -> Callable[[Look], Iterator[Finding]]:
         if code in RULES:
             raise ValueError(f"{code} is taken by {RULES[code].name}")
-        if severity not in SEVERITIES or (step and step not in STEPS):
+        if severity not in SEVERITIES or any(
+            one and one not in STEPS for one in (step, *(steps or {}).values())
+        ):
             raise ValueError(f"{code}: severity {severity!r} or step {step!r} is unknown")
-        RULES[code] = Rule(code, name, severity, tuple(needs), function, inspect.getdoc(function) or "", step,
-                           tuple(uses), tuple(predicts), tuple(also))
+        RULES[code] = Rule(
+            code,
+            name,
+            severity,
+            tuple(needs),
+            function,
+            inspect.getdoc(function) or "",
+            step,
+            tuple(uses),
+            tuple(predicts),
+            tuple(also),
+            dict(steps or {}),
+        )
         return function
+
     return enter
 
 
@@ -115,7 +149,12 @@ class Look:
     """What one rule may see of one evidence."""
 
     def __init__(
-        self, evidence: Evidence, rule: Rule, *, stack: Stack | None = None, courses: Courses | None = None,
+        self,
+        evidence: Evidence,
+        rule: Rule,
+        *,
+        stack: Stack | None = None,
+        courses: Courses | None = None,
     ) -> None:
         self.rule = rule
         self._evidence = evidence
@@ -123,8 +162,11 @@ class Look:
         self.missing: dict[str, str] = {}
 
     def _declared(self, name: str, *lists: Iterable[str]) -> bool:
-        return any(name == entry or (entry.endswith("/*") and name.startswith(entry[:-1]))
-                   for entries in lists for entry in entries)
+        return any(
+            name == entry or (entry.endswith("/*") and name.startswith(entry[:-1]))
+            for entries in lists
+            for entry in entries
+        )
 
     def section(self, name: str) -> Section:
         """A declared section. One that the rule needs and that is not ``ok`` is noted as missing."""
@@ -179,7 +221,9 @@ class Look:
         """What the user asked for (``no_login`` …)."""
         return self._evidence.options
 
-    def finding(self, title: str, *, remedy: Remedy | None = None, proof: Iterable[Proof] = (), **facts: Any) -> Finding:
+    def finding(
+        self, title: str, *, remedy: Remedy | None = None, proof: Iterable[Proof] = (), **facts: Any
+    ) -> Finding:
         """A finding of the rule that looks."""
         return self.rule.finding(title, remedy=remedy, proof=tuple(proof), **facts)
 
@@ -200,24 +244,30 @@ class Witness:
         return [self.course.proof(said) for said in self.says(thing)[-1:]]
 
     def effect(self, thing: str | None = None, exits: Iterable[int] = ()) -> bool:
-        """Whether the effect of the rule is seen now: by its words, or, where no log can be read, by an exit code
-        with which it ends a start."""
+        """Whether the effect of the rule is seen now: by its words, or, where no log can be read, by an exit
+        code with which it ends a start."""
         if self.says(thing):
             return True
         told = self.course.told
-        return not self.course.readable and told is not None and told.failed and told.exit_code in tuple(exits)
+        return (
+            not self.course.readable and told is not None and told.failed and told.exit_code in tuple(exits)
+        )
 
 
 def judge(rule: Rule, look: Look) -> tuple[tuple[Finding, ...], Outcome]:
     """Run one rule: its findings and what became of it. Never raises: what a rule raises is its outcome."""
+
     def became(outcome: str, why: str = "") -> Outcome:
         return Outcome(rule.code, rule.name, outcome, why, tuple(sorted(look.missing)))
 
     try:
         found = tuple(_checked(rule, finding) for finding in rule.check(look))
     except NotApplicable as error:
-        return ((), became("unknown", _why(look.missing))) if look.missing else ((), became(
-            "not_applicable", str(error)))
+        return (
+            ((), became("unknown", _why(look.missing)))
+            if look.missing
+            else ((), became("not_applicable", str(error)))
+        )
     except Exception as error:  # a bug of ours: it is said, and the other rules go on
         return (), became("broken", f"{type(error).__name__}: {error}")
     now = {(finding.name, finding.object) for finding in found if finding.state != "history"}

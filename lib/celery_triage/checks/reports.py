@@ -12,7 +12,8 @@ from celery_triage.stack import Service
 
 
 def reported(look: Look, judged: Collection[str]) -> Iterator[Finding]:
-    """One finding for each thing that the logs of services say which the rule could not judge, certainty reported."""
+    """One finding for each thing that the logs of services say which the rule could not judge, certainty
+    reported."""
     groups: dict[tuple[str, str], list[Service]] = {}
     for service in look.stack.members:
         if service.label in judged or look.course(service).past(look.rule.step):
@@ -24,10 +25,27 @@ def reported(look: Look, judged: Collection[str]) -> Iterator[Finding]:
     for (thing, says), services in groups.items():
         names = tuple(service.label for service in services)
         yield look.finding(
-            f"{listed(names)}: {says}", services=names, object=thing, certainty="reported",
+            f"{listed(names)}: {says}",
+            services=names,
+            object=thing,
+            certainty="reported",
             proof=[proof for service in services for proof in look.seen(service).proof(thing)],
-            remedy=Remedy("manual", "Only the log says this. Correct what it names, and start the service again."),
-            verify=alive(services))
+            remedy=Remedy(
+                "manual", "Only the log says this. Correct what it names, and start the service again."
+            ),
+            verify=alive(services),
+        )
+
+
+def by_the_log(look: Look) -> Iterator[Finding]:
+    """All of a rule that nothing but logs can witness: unknown where a service that is down has no log to
+    read."""
+    for service in look.stack.celery:
+        told = look.course(service).told
+        if told is not None and told.failed:
+            look.section(f"logs/{service.label}")
+    yield from reported(look, ())
+    yield from healed(look)
 
 
 def healed(look: Look) -> Iterator[Finding]:
@@ -41,7 +59,17 @@ def healed(look: Look) -> Iterator[Finding]:
     for (thing, says), services in groups.items():
         names = tuple(service.label for service in services)
         courses = [look.course(service) for service in services]
-        proof = [course.proof([said for said in course.formerly(look.rule.code, look.rule.step)
-                               if said.object == thing][-1]) for course in courses]
-        yield look.finding(f"Earlier, not any more: {says} ({listed(names)})", services=names, object=thing,
-                           state="history", certainty="reported", proof=proof)
+        proof = [
+            course.proof(
+                [said for said in course.formerly(look.rule.code, look.rule.step) if said.object == thing][-1]
+            )
+            for course in courses
+        ]
+        yield look.finding(
+            f"Earlier, not any more: {says} ({listed(names)})",
+            services=names,
+            object=thing,
+            state="history",
+            certainty="reported",
+            proof=proof,
+        )

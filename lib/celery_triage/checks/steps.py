@@ -1,14 +1,16 @@
-"""Where in the start of a service something strikes: the order in which a Celery process meets its own faults.
+"""Where in the start of a service something strikes: the order in which a Celery process meets its own
+faults.
 
-Measured with Celery 5.4.0, 5.6.3 and 5.7.0 (worker and beat, Redis broker, PostgreSQL result backend), two faults
-at a time: an option that does not exist is told only after the app module was imported; a broker URL that kombu
-cannot read comes before the missing driver of the result backend, that before the missing database, and all of
-them before the first connection to the broker (worker and beat of 5.6 and 5.7 die of the database although the
-broker does not exist either).
+Measured with Celery 5.4.0, 5.6.3 and 5.7.0 (worker and beat, Redis broker, PostgreSQL result backend), two
+faults at a time: an option that does not exist is told only after the app module was imported; a broker URL
+that kombu cannot read comes before the missing driver of the result backend, that before the missing
+database, and all of them before the first connection to the broker (worker and beat of 5.6 and 5.7 die of the
+database although the broker does not exist either).
 
-Two things depend on the version. Up to 5.4 the module of ``-A`` is imported before the sub-command is looked up,
-from 5.5 on after it. And up to 5.4 neither driver nor database is touched before the first result: such a fault
-strikes at ``results``. Flower (2.2, with Celery 5.4 and 5.6) starts without broker, driver and database.
+Two things depend on the version. Up to 5.4 the module of ``-A`` is imported before the sub-command is looked
+up, from 5.5 on after it. And up to 5.4 neither driver nor database is touched before the first result: such a
+fault strikes at ``results``. Flower (2.2, with Celery 5.4 and 5.6) starts without broker, driver and
+database.
 """
 
 from __future__ import annotations
@@ -16,8 +18,19 @@ from __future__ import annotations
 from celery_triage.stack import Service
 
 #: From the container that cannot start to the first result that cannot be stored.
-STEPS = ("container", "executable", "subcommand", "app", "options", "url", "driver", "database", "broker",
-         "consuming", "results")
+STEPS = (
+    "container",
+    "executable",
+    "subcommand",
+    "app",
+    "options",
+    "url",
+    "driver",
+    "database",
+    "broker",
+    "consuming",
+    "results",
+)
 _BACKEND = ("driver", "database")
 
 
@@ -25,7 +38,11 @@ def version_of(service: Service) -> tuple[int, int] | None:
     """(major, minor) of the Celery in the image of a service, None where it is not known."""
     text = str((service.packages.get("celery") or {}).get("version") or "")
     parts = text.split(".")
-    return (int(parts[0]), int(parts[1])) if len(parts) > 1 and parts[0].isdigit() and parts[1].isdigit() else None
+    return (
+        (int(parts[0]), int(parts[1]))
+        if len(parts) > 1 and parts[0].isdigit() and parts[1].isdigit()
+        else None
+    )
 
 
 def checks_backend_at_start(service: Service) -> bool | None:

@@ -9,7 +9,7 @@ def listed(names: Sequence[str], most: int = 4) -> str:
     """``a``, ``a and b``, ``a, b and c``, ``a, b, c and 7 more``."""
     names = list(names)
     if len(names) > most:
-        names = [*names[:most - 1], f"{len(names) - most + 1} more"]
+        names = [*names[: most - 1], f"{len(names) - most + 1} more"]
     return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
@@ -34,4 +34,4 @@ def lasted(seconds: float) -> str:
 def shown(text: str, most: int = 160) -> str:
     """A quotation in one line, cut where it is too long for a title."""
     line = " ".join(text.split())
-    return line if len(line) <= most else line[:most - 1] + "…"
+    return line if len(line) <= most else line[: most - 1] + "…"

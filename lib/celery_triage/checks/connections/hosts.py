@@ -1,0 +1,219 @@
+"""Hosts of URLs that mean no container which the service can reach."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from celery_triage.checks.connections.shared import DEATHS, idle_states, no_place, url_changes, used
+from celery_triage.checks.registry import Look, check
+from celery_triage.checks.reports import healed, reported
+from celery_triage.checks.words import listed
+from celery_triage.model import Finding, Option, Proof, Remedy
+from celery_triage.remedies import alive, recreate
+from celery_triage.stack import Service, Stack, Url
+
+
+@check(
+    "URL003",
+    "broker-host-unknown",
+    severity="critical",
+    needs=("containers",),
+    uses=("logs/*", "events", "compose", "redis", "postgres"),
+    step="broker",
+    predicts=DEATHS,
+    also=("result-host-unknown", "network-missing"),
+    steps={"result-host-unknown": "database", "network-missing": "database"},
+)
+def host_unknown(look: Look) -> Iterator[Finding]:
+    """The host in a broker or result backend URL means no container that the service can reach.
+
+    ## What
+    The host name is looked up as Docker's own name server does it: among the names and aliases of the
+    containers that share a network with the service. Either nobody bears the name, or its bearer shares no
+    network with the service (then the finding is called network-missing).
+
+    ## Why
+    Celery tries to connect to its broker for ever, so the worker is up and works on nothing. A result backend
+    that is not found ends worker and beat from Celery 5.5 on.
+
+    ## Looks like
+    `Cannot connect to redis://…: Error -2 connecting to redsi:6379. Name or service not known.`, `failed to
+    resolve host`, `could not translate host name`.
+
+    ## Confirm
+    `docker exec CONTAINER python -c 'import socket; print(socket.gethostbyname("HOST"))'`.
+
+    ## Do
+    Write the name of the service that is meant, start it, or put both on one network.
+
+    ## False alarms
+    A name with a dot, or one that the host's own name server knows, can be a machine outside: such a name is
+    reported only where the service's own log says that it cannot be resolved. A service that is connected is
+    never reported.
+    """
+    found: dict[tuple[str, str, str], list[tuple[Service, Url, str]]] = {}
+    judged: set[str] = set()
+    for service in look.stack.members:
+        for url in used(service):
+            late = "broker" if url.purpose == "broker" else "database"
+            unset = any(problem.kind == "unset" for problem in url.problems)
+            if not url.parsed.networked or unset or look.course(service).past(late):
+                continue
+            for host, port in url.parsed.hosts:
+                meaning = look.stack.resolve(service.label, host, port)
+                if meaning.owner or meaning.literal_ip:
+                    judged.add(service.label)  # that its owner does not run or answer is another rule's
+                    continue
+                if meaning.elsewhere:
+                    found.setdefault(("network-missing", url.purpose, host), []).append(
+                        (service, url, meaning.how)
+                    )
+                elif _only_a_container(host) or look.seen(service).says(host):
+                    name = "broker-host-unknown" if url.purpose == "broker" else "result-host-unknown"
+                    found.setdefault((name, url.purpose, host), []).append((service, url, meaning.how))
+    for (name, purpose, host), told in found.items():
+        yield _unknown_host(look, name, purpose, host, told)
+    yield from reported(look, judged | {one.label for told in found.values() for one, _, _ in told})
+    yield from healed(look)
+
+
+def _only_a_container(host: str) -> bool:
+    """Whether a name can hardly be a machine outside: it has no domain, and is none of Docker's own names."""
+    return "." not in host and ":" not in host and not host.startswith(("host-", "gateway"))
+
+
+def _unknown_host(
+    look: Look,
+    name: str,
+    purpose: str,
+    host: str,
+    told: Sequence[tuple[Service, Url, str]],
+) -> Finding:
+    services = [service for service, _, _ in told]
+    idle = idle_states(services, purpose)
+    names = listed(
+        [service.label for service in services if service.label not in idle]
+        or [service.label for service in services]
+    )
+    what = "broker" if purpose == "broker" else "result backend"
+    owner = look.stack.resolve(services[0].label, host).elsewhere
+    title = (
+        f"{names} cannot reach the {what}: {host} is the container {owner}, on a network that they are not on"
+        if name == "network-missing"
+        else f"{names} cannot reach the {what}: no container on their networks is called {host}"
+    )
+    proof = [
+        Proof("containers", f"{service.label}: {url.source}: host {host}; {how}")
+        for service, url, how in told
+    ]
+    for service in services:
+        proof += look.seen(service).proof(host)
+    seen = any(look.seen(service).effect(host, ()) for service in services)
+    remedy = (
+        _join_network(look, services, owner)
+        if name == "network-missing"
+        else _host_remedy(look, purpose, host, [(service, url) for service, url, _ in told])
+    )
+    return look.finding(
+        title,
+        name=name,
+        services=tuple(service.label for service in services),
+        object=host,
+        certainty="confirmed" if seen else "inferred",
+        proof=proof,
+        remedy=remedy,
+        verify=alive(services),
+        service_states=idle,
+    )
+
+
+def _join_network(look: Look, services: Sequence[Service], owner: str | None) -> Remedy:
+    other = look.stack.get(owner or "")
+    shared = sorted(other.networks - {"bridge", "host", "none"}) if other else []
+    where = listed(shared) or "a network of its own"
+    return Remedy(
+        "manual",
+        f"Put {listed([service.label for service in services])} on a network of {owner} ({where}) in the "
+        f"Compose file (networks: of the service, external: true at the end), then make the containers anew.",
+        commands=recreate(look.stack, services),
+    )
+
+
+def _host_remedy(look: Look, purpose: str, host: str, pairs: Sequence[tuple[Service, Url]]) -> Remedy:
+    services = [service for service, _ in pairs]
+    commands = recreate(look.stack, services)
+    risk = f"Makes the containers of {listed([service.label for service in services])} anew."
+    options = []
+    for candidate in _fitting(look, pairs):
+        name = _name_for(look.stack, candidate, services)
+        port = pairs[0][1].parsed
+        old, new = (f"{host}:{port.port}", f"{name}:{port.port}") if port.port_written else (host, name)
+        changed = url_changes(look, pairs, old, new)
+        extra = "" if changed.complete else f" ({no_place(changed)})"
+        options.append(
+            Option(
+                "use-existing",
+                f"Write {name} instead of {host}: that container is there and runs{extra}.",
+                changed.edits + changed.texts,
+                changed.commands + commands,
+            )
+        )
+    defined = ((look.data("compose") or {}).get("services") or {}).get(host)
+    if defined is not None and not any(
+        service.item.get("service") == host for service in look.stack.services
+    ):
+        starting = (
+            recreate(look.stack, services)[0].rsplit(" --no-deps ", 1)[0] + f" --no-deps {host}"
+            if commands
+            else ""
+        )
+        options.append(
+            Option(
+                "start-missing",
+                f"Start the service {host}, which the Compose file defines and which has no container.",
+                commands=(starting,) if starting else (),
+            )
+        )
+    if not options:
+        return Remedy(
+            "manual",
+            f"Write the name of the {'broker' if purpose == 'broker' else 'database server'} that is "
+            f"meant instead of {host}, or start a container of that name on their network.",
+            commands=commands,
+        )
+    return Remedy(
+        "choice",
+        f"Let {host} lead to a server.",
+        options=tuple(options),
+        risk=risk,
+        question=f"Is {host} a slip for a server that is there, or is a container of that name missing?",
+    )
+
+
+def _fitting(look: Look, pairs: Sequence[tuple[Service, Url]]) -> list[Service]:
+    """The one running server of the right kind that all these services share a network with; none if there
+    are several: then nobody can say which is meant."""
+    family = pairs[0][1].parsed.family
+    role = {"redis": "redis", "amqp": "rabbitmq", "sql": "postgres"}.get(family, "")
+    if family == "sql" and not (pairs[0][1].parsed.dialect or "").startswith("postgres"):
+        role = ""
+    fitting = [
+        other
+        for other in look.stack.with_role(role)
+        if other.running
+        and all(other.networks & service.networks - {"bridge", "host", "none"} for service, _ in pairs)
+    ]
+    return fitting if len(fitting) == 1 else []
+
+
+def _name_for(stack: Stack, server: Service, services: Sequence[Service]) -> str:
+    """The name by which all these services reach the server: its Compose service name where that leads to it."""
+    names = [server.item.get("service") or "", server.label, server.name]
+    return next(
+        (
+            name
+            for name in names
+            if name and all(stack.resolve(service.label, name).owner == server.label for service in services)
+        ),
+        server.name,
+    )

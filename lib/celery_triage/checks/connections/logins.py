@@ -1,0 +1,140 @@
+"""Logins that a server refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from celery_triage.checks.connections.shared import DEATHS, idle_states, used
+from celery_triage.checks.registry import Look, NotApplicable, check
+from celery_triage.checks.reports import healed, reported
+from celery_triage.checks.words import listed
+from celery_triage.model import Finding, Proof, Remedy
+from celery_triage.remedies import alive, recreate
+
+
+@check(
+    "URL004",
+    "login-refused",
+    severity="critical",
+    needs=("containers", "redis", "postgres"),
+    uses=("logs/*", "events"),
+    step="database",
+    predicts=DEATHS,
+)
+def login_refused(look: Look) -> Iterator[Finding]:
+    """The server of a result backend refuses the user or the password of the URL.
+
+    ## What
+    The login of each URL was tried once, to the server's own container, with a maintenance database.
+
+    ## Why
+    Worker and beat end at their start (Celery 5.5 and later) or lose every result (up to 5.4).
+
+    ## Looks like
+    `FATAL:  password authentication failed for user "backend"`, `no pg_hba.conf entry for host …`.
+
+    ## Confirm
+    Compare the password that the service has with the one that the server was made with. A data folder that
+    is older than the password keeps the old one: PostgreSQL reads `POSTGRES_PASSWORD` only when it makes its
+    data folder.
+
+    ## Do
+    Write the right password where it is set (an env file, a secret), or set it anew on the server.
+
+    ## False alarms
+    The login was made from the engine's machine, so a rule for addresses (`pg_hba.conf`) may treat the
+    service otherwise: a service that uses its server without an error is never reported.
+    """
+    yield from refused_logins(look, "result", ("postgres", "redis"))
+
+
+@check(
+    "BRK002",
+    "broker-login-refused",
+    severity="critical",
+    needs=("containers", "redis"),
+    uses=("logs/*", "events"),
+    step="broker",
+    predicts=DEATHS,
+)
+def broker_login_refused(look: Look) -> Iterator[Finding]:
+    """The broker refuses the user or the password of the broker URL.
+
+    ## What
+    The login of each broker URL was tried once, to the broker's own container.
+
+    ## Why
+    Celery tries to connect for ever: workers are up and work on nothing, beat sends nothing.
+
+    ## Looks like
+    `Cannot connect to redis://…: invalid username-password pair or user is disabled.`, `Authentication
+    required.`
+
+    ## Confirm
+    `docker exec REDIS redis-cli -a PASSWORD ping` with the password of the URL.
+
+    ## Do
+    Write the right password where it is set, or set it anew on the server (`requirepass`, ACL).
+
+    ## False alarms
+    A service that is connected is never reported.
+    """
+    yield from refused_logins(look, "broker", ("redis",))
+
+
+def refused_logins(look: Look, purpose: str, sections: Sequence[str]) -> Iterator[Finding]:
+    """One finding for each server that refuses the login of services that go by it for this purpose."""
+    nothing = not any(used(service, (purpose,)) for service in look.stack.members)
+    if nothing and look.section("containers").status == "ok":
+        raise NotApplicable(f"no service has a {purpose} URL")
+    for section in sections:
+        for server in (look.data(section) or {}).get("servers") or ():
+            if _refused(section, server):
+                told = list(_refused_login(look, section, server, purpose))
+                if not told:
+                    look.note(section, f"{server['key']}: {server.get('why')}")
+                yield from told
+    yield from reported(look, ())
+    yield from healed(look)
+
+
+def _refused(section: str, server: Mapping[str, Any]) -> bool:
+    """Whether a server refused a password; a role that is not there is another rule's."""
+    role = (server.get("roles") or {}).get(server.get("user") or "") or {}
+    if section == "postgres":
+        return server.get("sqlstate") == "28P01" and role.get("exists") is not False
+    return server.get("error_kind") in ("auth", "noauth")
+
+
+def _refused_login(look: Look, section: str, server: Mapping[str, Any], purpose: str) -> Iterator[Finding]:
+    """The finding for the services that go by this server for one purpose and are not seen to use it."""
+    family, late = ("sql", "database") if section == "postgres" else ("redis", "broker")
+    services = []
+    for service in look.stack.members:
+        urls = [url for url in used(service, (purpose,)) if url.parsed.family == family]
+        working = look.course(service).past(late) and not look.seen(service).says()
+        if service.label in (server.get("services") or ()) and urls and not working:
+            services.append(service)
+    if not services:
+        return
+    user = server.get("user") or "default"
+    names = listed([service.label for service in services])
+    proof = [Proof(section, f"{server['key']}: {server.get('why')} ({server.get('via')})")]
+    for service in services:
+        proof += look.seen(service).proof()
+    yield look.finding(
+        f"{server['key']} refuses the login of {names} (user {user})",
+        services=tuple(service.label for service in services),
+        object=server["key"],
+        proof=proof,
+        certainty="confirmed" if any(look.seen(one).effect() for one in services) else "inferred",
+        remedy=Remedy(
+            "manual",
+            f"Write the right password for {user} where the URL of these services is set, or set it anew on "
+            f"{server.get('container') or server['key']}; then make the containers anew.",
+            commands=recreate(look.stack, services),
+        ),
+        verify=alive(services),
+        service_states=idle_states(services, purpose),
+    )

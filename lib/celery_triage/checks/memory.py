@@ -1,0 +1,104 @@
+"""Memory: main processes that the kernel killed for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from celery_triage.checks.registry import Look, Prediction, check
+from celery_triage.checks.restarts import DOWN, KILLED, concerned, deaths, weight
+from celery_triage.model import Finding, Option, Remedy
+from celery_triage.remedies import alive, changes, recreate, restart
+from celery_triage.stack import Service
+
+
+@check(
+    "CTR002",
+    "killed-for-memory",
+    severity="critical",
+    needs=("containers",),
+    uses=("events", "logs/*", "compose"),
+    step="container",
+    predicts=(Prediction(("CTR001", "CTR003", "LOG001"), exits=(KILLED,)), *DOWN),
+)
+def killed_for_memory(look: Look) -> Iterator[Finding]:
+    """The kernel killed the main process of a container for memory.
+
+    ## What
+    The last life ended with exit code 137 and Docker says that memory ran out (`OOMKilled`, or an `oom`
+    event).
+
+    ## Why
+    The container needs more than its limit, or the host has no more. Tasks that were in work are lost or run
+    again.
+
+    ## Looks like
+    `Restarting (137)`; the log simply ends. `docker inspect` shows `"OOMKilled": true` until the next start.
+
+    ## Confirm
+    `docker stats --no-stream CONTAINER` against its limit, and `docker events --filter event=oom`.
+
+    ## Do
+    Lower the concurrency of the worker, or raise the limit of the container.
+
+    ## False alarms
+    An `oom` event alone can mean a child process: only the death of the main process counts here. Exit code
+    137 without it is a `docker kill` or the end of a stop that took too long.
+    """
+    for service in concerned(look):
+        course = look.course(service)
+        last = course.told
+        if last is None or last.running or last.exit_code != KILLED or not last.oom or last.asked:
+            continue
+        memory = (service.item.get("limits") or {}).get("memory") or 0
+        limit = f"its limit of {memory / 2**20:.0f} MiB" if memory else "the memory of the machine"
+        yield look.finding(
+            f"{service.label} was killed for memory: it needed more than {limit}",
+            severity=weight(service),
+            services=(service.label,),
+            object="memory",
+            proof=deaths([life for life in course.lives if life.oom]),
+            remedy=_memory_remedy(look, service, memory),
+            verify=alive([service]),
+        )
+
+
+def _memory_remedy(look: Look, service: Service, memory: int) -> Remedy:
+    options = []
+    given = service.launch.options.get("concurrency") if service.launch else None
+    if service.role == "worker" and isinstance(given, int) and given > 1:
+        written = [word for word in service.argv if word in (f"--concurrency={given}", f"-c{given}")]
+        old = written[0] if written else str(given)
+        changed = changes(
+            look.data("compose"), [(service, "command", old, old.replace(str(given), str(given // 2)))]
+        )
+        options.append(
+            Option(
+                "lower-concurrency",
+                f"Run {given // 2} pool processes instead of {given}.",
+                changed.edits + changed.texts,
+                changed.commands + recreate(look.stack, [service]),
+            )
+        )
+    if memory:
+        more = f"{memory * 2 // 2**20}m"
+        options.append(
+            Option(
+                "raise-limit",
+                f"Allow {more} (write it into the Compose file, too).",
+                commands=(
+                    f"docker update --memory {more} --memory-swap {more} {service.name}",
+                    *restart([service]),
+                ),
+            )
+        )
+    if not options:
+        return Remedy(
+            "manual", f"Find what in {service.label} needs so much memory, or give the machine more."
+        )
+    return Remedy(
+        "choice",
+        f"Give {service.label} more memory, or let it need less.",
+        options=tuple(options),
+        question="Does the machine have memory to spare for it?",
+        risk="A higher limit takes memory from the other containers of this machine.",
+    )

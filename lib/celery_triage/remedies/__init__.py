@@ -1,0 +1,22 @@
+"""What cures a finding: edits of a file, commands to paste, and the patch made of the edits. Pure: nothing
+here writes or runs anything."""
+
+from celery_triage.remedies.commands import alive, create_database, identifier, psql, recreate, restart
+from celery_triage.remedies.patch import patch, unified
+from celery_triage.remedies.places import Change, Changes, changes, locate, sed
+
+__all__ = [
+    "Change",
+    "Changes",
+    "alive",
+    "changes",
+    "create_database",
+    "identifier",
+    "locate",
+    "patch",
+    "psql",
+    "recreate",
+    "restart",
+    "sed",
+    "unified",
+]

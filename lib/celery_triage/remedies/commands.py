@@ -1,0 +1,99 @@
+"""Commands to paste: quoted for a POSIX shell, without a secret."""
+
+from __future__ import annotations
+
+import posixpath
+import shlex
+from collections.abc import Iterable, Sequence
+
+from celery_triage.stack import Service, Stack
+
+
+def recreate(stack: Stack, services: Iterable[Service], *, build: bool = False) -> tuple[str, ...]:
+    """The command that makes the containers of these services anew from the Compose files, and touches no
+    other; none for containers that no Compose project made."""
+    chosen = [service for service in services if service.item.get("service") and stack.project]
+    names = list(dict.fromkeys(service.item["service"] for service in chosen))
+    if not names:
+        return ()
+    words = ["docker", "compose", "-p", stack.project]
+    labels = chosen[0].item.get("labels") or {}
+    folder = stack.data.get("working_dir") or labels.get("com.docker.compose.project.working_dir")
+    files = list(stack.data.get("config_files") or ())
+    if folder and (not files or posixpath.dirname(files[0]) != folder):
+        words += ["--project-directory", folder]
+    for name in (labels.get("com.docker.compose.project.environment_file") or "").split(","):
+        words += ["--env-file", name] if name else []
+    for path in files:
+        words += ["-f", path]
+    words += ["up", "-d", "--no-deps", *(["--build"] if build else []), *names]
+    return (shlex.join(words),)
+
+
+def restart(services: Iterable[Service]) -> tuple[str, ...]:
+    """The command that starts these containers again as they are: it ends the waiting between two tries."""
+    names = list(dict.fromkeys(service.name for service in services))
+    return (shlex.join(["docker", "restart", *names]),) if names else ()
+
+
+def create_database(server: Service, database: str, owner: str | None) -> str:
+    """The command that makes a database inside the container of its server, as that server's superuser."""
+    superuser = server.env.get("POSTGRES_USER") or server.env.get("POSTGRESQL_USERNAME") or "postgres"
+    owned = f" OWNER {identifier(owner)}" if owner else ""
+    return psql(server, superuser, f"CREATE DATABASE {identifier(database)}{owned}")
+
+
+def psql(server: Service, superuser: str, statement: str) -> str:
+    """One SQL statement inside the server's own container, by its local socket (no password on the line)."""
+    return shlex.join(
+        [
+            "docker",
+            "exec",
+            server.name,
+            "psql",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-U",
+            superuser,
+            "-d",
+            "postgres",
+            "-c",
+            statement,
+        ]
+    )
+
+
+def identifier(name: str) -> str:
+    """A name quoted for SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def alive(services: Sequence[Service]) -> tuple[str, ...]:
+    """Commands with which a person sees that these services live: state and restarts of all, then each
+    worker's answer to a ping."""
+    names = list(dict.fromkeys(service.name for service in services))
+    found = []
+    if names:
+        line = shlex.join(
+            ["docker", "inspect", "-f", "{{.Name}} {{.State.Status}} {{.RestartCount}}", *names]
+        )
+        found.append(f"{line}  # running, and after a minute the same count")
+    for service in services:
+        if service.role == "worker" and service.app_module and service.nodename:
+            ping = shlex.join(
+                [
+                    "docker",
+                    "exec",
+                    service.name,
+                    "celery",
+                    "-A",
+                    service.app_module,
+                    "inspect",
+                    "ping",
+                    "-d",
+                    service.nodename,
+                ]
+            )
+            if "%" not in service.nodename and "$" not in service.nodename:
+                found.append(f"{ping}  # pong")
+    return tuple(found)

@@ -1,0 +1,166 @@
+"""Edits: one fragment of one line, found where the value really stands.
+
+That is the last file that sets it (an override before the base), the anchor that it was written at, the line
+of an env file whose variable holds it. A line that holds a secret is changed by a command that shows only the
+fragment.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from celery_triage.model import Edit
+from celery_triage.stack import Service
+
+#: ``${NAME}``, ``${NAME:-default}``, ``${NAME-default}``, ``$NAME`` as Compose writes them; ``$$`` is a
+#: dollar sign.
+_VARIABLE = re.compile(r"(?<!\$)\$(?:\{(\w+)(?::?[-?+][^}]*)?\}|(\w+))")
+
+
+@dataclass(frozen=True)
+class Change:
+    """How one fragment is changed: as an edit, or, where its line holds a secret, as a command."""
+
+    edit: Edit | None = None
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Changes:
+    """All changes of one remedy. ``unplaced`` are the services whose fragment was found in no file; ``texts``
+    are edits of files that could not be read from here: to be shown, not to be applied by a machine."""
+
+    edits: tuple[Edit, ...] = ()
+    commands: tuple[str, ...] = ()
+    texts: tuple[Edit, ...] = ()
+    unplaced: tuple[str, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Whether carrying them out changes the fragment for every service."""
+        return not self.unplaced and not self.texts
+
+
+def changes(
+    compose: Mapping[str, Any] | None,
+    places: Iterable[tuple[Service, str, str, str]],
+) -> Changes:
+    """The changes for some services. Each place is (service, where, old, new): ``where`` is ``command``,
+    ``entrypoint`` or the name of a variable. What several services share (an anchor) is changed once."""
+    found: list[Change] = []
+    unplaced, texts = [], []
+    for service, where, old, new in places:
+        change = locate(compose, service.item.get("service") or "", where, old, new)
+        if change is None:
+            unplaced.append(service.label)
+        elif change.edit is not None and change.edit.line is None:
+            texts.append(change.edit)
+        elif change not in found:
+            found.append(change)
+    return Changes(
+        tuple(change.edit for change in found if change.edit is not None),
+        tuple(change.command for change in found if change.command),
+        tuple(dict.fromkeys(texts)),
+        tuple(unplaced),
+    )
+
+
+def locate(compose: Mapping[str, Any] | None, service: str, where: str, old: str, new: str) -> Change | None:
+    """The change of ``old`` into ``new`` in what the Compose files say of a service; None where no file holds
+    it exactly once in one line."""
+    if not compose:
+        return None
+    nodes = _nodes(compose, service, where)
+    if not nodes:
+        return None
+    node = nodes[-1]  # the last one wins: an override before the base file
+    file = _file(compose, node)
+    if file is None or not file.get("readable", True):
+        return Change(Edit(file["path"] if file else "", None, old, new)) if file else None
+    first, last = int(node.get("line") or 0), int(node.get("end_line") or node.get("line") or 0)
+    change = _in_lines(file, range(first, last + 1), old, new)
+    return change or _in_dotenv(compose, node.get("value"), old, new)
+
+
+def _nodes(compose: Mapping[str, Any], service: str, where: str) -> list[Mapping[str, Any]]:
+    described = (compose.get("services") or {}).get(service) or {}
+    if where in ("command", "entrypoint"):
+        found = described.get(where)
+    else:
+        found = (described.get("environment") or {}).get(where)
+    return [found] if isinstance(found, Mapping) else list(found or ())
+
+
+def _file(compose: Mapping[str, Any], node: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    files, index = compose.get("files") or (), node.get("file")
+    return files[index] if isinstance(index, int) and 0 <= index < len(files) else None
+
+
+def _in_lines(file: Mapping[str, Any], numbers: Iterable[int], old: str, new: str) -> Change | None:
+    lines, hashes = file.get("lines") or (), file.get("hashes") or ()
+    hits = [number for number in numbers if 0 < number <= len(lines) and old in lines[number - 1]]
+    if len(hits) != 1:
+        return None
+    number = hits[0]
+    fragments = _unique(lines[number - 1], old, new)
+    if fragments is None:
+        return None
+    known = hashes[number - 1] if number <= len(hashes) else None
+    if known:
+        return Change(Edit(file["path"], number, *fragments, sha256=known))
+    return Change(command=sed(file["path"], number, *fragments))
+
+
+def _unique(line: str, old: str, new: str) -> tuple[str, str] | None:
+    """The fragment, widened word by word to the right until it stands once in its line; None if it cannot be."""
+    start = _standing_alone(line, old)
+    if start is None:
+        return None
+    end = start + len(old)
+    while line.count(line[start:end]) > 1:
+        further = re.compile(r"\s*\S+").match(line, end)
+        if further is None:
+            return None
+        end = further.end()
+    return line[start:end], new + line[start + len(old) : end]
+
+
+def _standing_alone(line: str, old: str) -> int | None:
+    """Where ``old`` begins as a word of its own: ``--queue`` stands in ``--queues`` too, and is not meant
+    there."""
+    tail = r"(?![\w-])" if re.search(r"\w$", old) else ""
+    head = r"(?<![\w-])" if re.match(r"[\w-]", old) else ""
+    hits = [match.start() for match in re.finditer(head + re.escape(old) + tail, line)]
+    return hits[0] if len(hits) == 1 else None
+
+
+def _in_dotenv(compose: Mapping[str, Any], value: Any, old: str, new: str) -> Change | None:
+    """The change in ``.env``, where the value is written as ``${NAME}`` and that line holds the fragment."""
+    dotenv = compose.get("dotenv")
+    if not dotenv or not isinstance(value, str):
+        return None
+    for match in _VARIABLE.finditer(value):
+        entry = (dotenv.get("values") or {}).get(match[1] or match[2])
+        if entry and old in str(entry.get("value") or ""):
+            return _in_lines(dotenv, [int(entry["line"])], old, new)
+    return None
+
+
+def sed(path: str, line: int, old: str, new: str) -> str:
+    """A command that changes one fragment of one line, and only where it still stands there. It shows no more
+    of the line than the fragment."""
+    target = shlex.quote(path)
+    program = shlex.quote(f"{line}s#{_literal(old)}#{new.translate(_REPLACEMENT)}#")
+    return f"sed -n {line}p {target} | grep -qF -e {shlex.quote(old)} && sed -i {program} {target}"
+
+
+_REPLACEMENT = str.maketrans({"\\": "\\\\", "&": "\\&", "#": "\\#"})
+
+
+def _literal(text: str) -> str:
+    """A text as a basic regular expression of ``sed`` that means just itself."""
+    return re.sub(r"([\\.*^$\[\]#])", r"\\\1", text)
