@@ -25,7 +25,7 @@ HEADINGS = ("What", "Why", "Looks like", "Confirm", "Do", "False alarms")
 
 
 class NotApplicable(Exception):
-    """Raised by a rule that has no subject here; the message is the sentence why ("no service uses Redis")."""
+    """Raised by a rule without a subject here; the message is the sentence why ("no service uses Redis")."""
 
 
 class Undeclared(Exception):

@@ -1,4 +1,4 @@
-"""What only logs say: of now, where a rule could not look itself, and of the time before the last good start."""
+"""What only logs say: of now, where a rule could not look itself, and of what was before."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ def _in_lines(file: Mapping[str, Any], numbers: Iterable[int], old: str, new: st
 
 
 def _unique(line: str, old: str, new: str) -> tuple[str, str] | None:
-    """The fragment, widened word by word to the right until it stands once in its line; None if it cannot be."""
+    """The fragment, widened to the right until it stands once in its line; None if it cannot be."""
     start = _standing_alone(line, old)
     if start is None:
         return None

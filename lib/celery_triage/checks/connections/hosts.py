@@ -207,7 +207,7 @@ def _fitting(look: Look, pairs: Sequence[tuple[Service, Url]]) -> list[Service]:
 
 
 def _name_for(stack: Stack, server: Service, services: Sequence[Service]) -> str:
-    """The name by which all these services reach the server: its Compose service name where that leads to it."""
+    """The name by which all these services reach the server: its Compose service name where that does."""
     names = [server.item.get("service") or "", server.label, server.name]
     return next(
         (
