@@ -95,7 +95,7 @@ class Project:
             text, entry["modified"] = _read(path, self._emit)
             parsed = document.parse(text)
             if not parsed.is_compose:
-                text, parsed = "", None
+                parsed = None
                 raise Unreadable("it is no Compose file")
             entry["readable"] = True
         except (Unreadable, document.TooComplex) as error:
@@ -107,7 +107,7 @@ class Project:
         index = self._at[path] = len(self._files)
         self._files.append(entry)
         self._documents.append(parsed)
-        entry["text"] = text
+        entry["text"] = text if entry["readable"] else ""
         if parsed:
             self._learn(parsed)
             for other in parsed.extended_files():
@@ -301,11 +301,16 @@ def _read(path: str, emit: Emit) -> tuple[str, str]:
         raise Unreadable("its path is not absolute, so it is not known which file is meant")
     with emit.asking(f"read the file {path}") as asked:
         try:
-            with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-                told = os.fstat(file.fileno())
+            opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                told = os.fstat(opened)
                 if not stat.S_ISREG(told.st_mode):
                     raise Unreadable("it is no regular file")
-                raw = file.read(SIZE + 1)
+                raw = b""
+                while len(raw) <= SIZE and (piece := os.read(opened, SIZE + 1 - len(raw))):
+                    raw += piece
+            finally:
+                os.close(opened)
         except FileNotFoundError:
             asked.outcome = "no such file"
             raise Missing("there is no such file on this machine") from None

@@ -150,11 +150,12 @@ class Engine(docker.APIClient):
         url = f"{self.base_url}/v{self._version}{path}"
         with contextlib.closing(self.request(method, url, params=given, stream=True)) as response:
             if response.status_code == 404:
-                raise NotFound(_message(response))
+                raise NotFound(f"status 404{_message(response)}")
             if response.status_code in (401, 403):
-                raise NotPermitted(f"the engine refuses: {_message(response)}")
+                why = f"the engine refuses with status {response.status_code}{_message(response)}"
+                raise NotPermitted(why)
             if response.status_code >= 300:
-                raise EngineError(f"{response.status_code} {_message(response)}")
+                raise EngineError(f"status {response.status_code}{_message(response)}")
             yield response
 
     def settle_version(self) -> dict[str, Any]:
@@ -309,12 +310,12 @@ def _json(raw: bytes) -> Any:
 
 
 def _message(response: requests.Response) -> str:
-    """What the engine says in an error's body, one short line."""
+    """What the engine says in an error's body, as the end of a sentence; a HEAD has none."""
     with contextlib.suppress(Exception):
         raw = _read(response, 2**16)
         told = json.loads(raw)
-        return " ".join(str(told["message"]).split())[:300]
-    return f"status {response.status_code}"
+        return ": " + " ".join(str(told["message"]).split())[:300]
+    return ""
 
 
 def _number(version: Any) -> tuple[int, int]:
