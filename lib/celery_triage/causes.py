@@ -8,7 +8,7 @@ other never hide one another, they only stand one behind the other in the start 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from celery_triage import checks, core, settling
@@ -256,7 +256,20 @@ def leads_to(stack: Stack, label: str, owner: str) -> bool:
 # --- Order --------------------------------------------------------------------------------------------------
 
 
-def order(finding: Finding, explained: bool, stack: Stack) -> tuple:
+def stopped_by(index: int, findings: Sequence[Finding], explained: Mapping[int, int]) -> frozenset[str]:
+    """The services that a finding stops now, by itself and by all that it explains."""
+    found = {
+        label
+        for label in findings[index].services
+        if findings[index].service_states.get(label, findings[index].state) == "active"
+    }
+    for other, cause in explained.items():
+        if cause == index:
+            found |= stopped_by(other, findings, explained)
+    return frozenset(found)
+
+
+def order(finding: Finding, explained: bool, stack: Stack, stopped: Collection[str] = ()) -> tuple:
     """The place of a finding in the diagnosis. Active causes: how many services each stops now, then how many
     it is about, then its place in the start; latent ones: their place in the start. Ties: code, object,
     services."""
@@ -271,5 +284,5 @@ def order(finding: Finding, explained: bool, stack: Stack) -> tuple:
     tail = (finding.code, finding.object, finding.services)
     weight = ("critical", "warning", "notice").index(finding.severity)
     if finding.state == "active":
-        return (group, 0, weight, -stopped, -len(finding.services), first, *tail)
+        return (group, 0, weight, -len(stopped), -len(finding.services), first, *tail)
     return (group, 1, weight, first, -len(finding.services), 0, *tail)

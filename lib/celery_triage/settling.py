@@ -6,7 +6,8 @@ than its health check needs to judge. Ages are taken from the evidence, never fr
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Any
 
 from celery_triage.checks.course import Courses
 from celery_triage.lives import seconds_of
@@ -45,11 +46,17 @@ def needs(service: Service, courses: Courses) -> tuple[float, str]:
         life.seconds for life in courses.of(service.label).lives if life.failed and life.seconds is not None
     ]
     if former and max(former) >= needed:
-        needed, why = max(former) + 1, "its longest former life was shorter than that"
+        needed, why = max(former) + 1, f"a former life ended after {max(former):.0f} s"
     health = service.latest.get("health")
     check = service.item.get("healthcheck")
     if check and health and health.get("status") == "starting":
-        judged = check["start_period_s"] + check["retries"] * (check["interval_s"] + check["timeout_s"])
+        judged = _judging(check)
         if judged > needed:
             needed, why = judged, "its health check has not judged yet"
     return needed, why
+
+
+def _judging(check: Mapping[str, Any]) -> float:
+    """Seconds after which a health check that never succeeds has said so."""
+    grace, tries = check.get("start_period_s") or 0.0, check.get("retries") or 1
+    return grace + tries * ((check.get("interval_s") or 0.0) + (check.get("timeout_s") or 0.0))

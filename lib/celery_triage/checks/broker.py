@@ -47,7 +47,7 @@ def broker_down(look: Look) -> Iterator[Finding]:
     A broker that was only just started: look again some seconds later.
     """
     if (
-        not any(_redis_broker(service) for service in look.stack.members)
+        not any(_redis_broker(service) for service in look.members)
         and look.section("containers").status == "ok"
     ):
         raise NotApplicable("no service uses Redis as its broker")
@@ -58,7 +58,7 @@ def broker_down(look: Look) -> Iterator[Finding]:
         stopped = owner is not None and not owner.running and server.get("status") == "unreachable"
         services = [
             service
-            for service in look.stack.members
+            for service in look.members
             if service.label in (server.get("services") or ()) and _redis_broker(service)
         ]
         if (

@@ -12,6 +12,8 @@ from celery_triage.remedies import alive
 from celery_triage.signatures import unrecognised
 from celery_triage.stack import Service
 
+#: Ends by SIGINT, SIGKILL and SIGTERM: they come from outside.
+SILENT = (130, 137, 143)
 _ENDS = (Prediction(("CTR001", "CTR003")),)
 _USERS = (Prediction(("BRK001", "URL003", "DBS004", "CTR001", "CTR003"), on="users"),)
 
@@ -64,6 +66,8 @@ def unrecognised_death(look: Look) -> Iterator[Finding]:
         life = course.told
         if not section.readable or life is None or not life.failed or course.deaths(life):
             continue
+        if life.exit_code in SILENT:
+            continue  # a process that was killed or told to end has no last words
         lines = course.lines(life)
         shapes = unrecognised(lines, first_line=life.first_line or 1)
         last = max(shapes, key=lambda shape: shape.lines[-1], default=None)

@@ -192,6 +192,16 @@ class Look:
         self.section("containers")
         return self._given[0] or Stack.of(self._evidence)
 
+    @property
+    def members(self) -> list[Service]:
+        """The services of the target by name, so that a finding reads the same every time."""
+        return sorted(self.stack.members, key=lambda service: service.label)
+
+    @property
+    def celery(self) -> list[Service]:
+        """Workers, beat and Flower of the target, by name."""
+        return [service for service in self.members if service.is_celery]
+
     @cached_property
     def _courses(self) -> Courses:
         return self._given[1] or Courses(self._evidence, self.stack)

@@ -15,7 +15,7 @@ def reported(look: Look, judged: Collection[str]) -> Iterator[Finding]:
     """One finding for each thing that the logs of services say which the rule could not judge, certainty
     reported."""
     groups: dict[tuple[str, str], list[Service]] = {}
-    for service in look.stack.members:
+    for service in look.members:
         if service.label in judged or look.course(service).past(look.rule.step):
             continue
         for said in look.seen(service).says():
@@ -40,7 +40,7 @@ def reported(look: Look, judged: Collection[str]) -> Iterator[Finding]:
 def by_the_log(look: Look) -> Iterator[Finding]:
     """All of a rule that nothing but logs can witness: unknown where a service that is down has no log to
     read."""
-    for service in look.stack.celery:
+    for service in look.celery:
         told = look.course(service).told
         if told is not None and told.failed:
             look.section(f"logs/{service.label}")
@@ -51,7 +51,7 @@ def by_the_log(look: Look) -> Iterator[Finding]:
 def healed(look: Look) -> Iterator[Finding]:
     """One finding for each thing that lives died of before one got past it, state history."""
     groups: dict[tuple[str, str], list[Service]] = {}
-    for service in look.stack.members:
+    for service in look.members:
         for said in look.course(service).formerly(look.rule.code, look.rule.step):
             services = groups.setdefault((said.object, said.says), [])
             if service not in services:
@@ -69,6 +69,7 @@ def healed(look: Look) -> Iterator[Finding]:
             f"Earlier, not any more: {says} ({listed(names)})",
             services=names,
             object=thing,
+            severity="notice",
             state="history",
             certainty="reported",
             proof=proof,

@@ -70,7 +70,7 @@ def restart_loop(look: Look) -> Iterator[Finding]:
     for service in concerned(look):
         course = look.course(service)
         failed = [life for life in course.lives if life.failed]
-        if not failed or service.item.get("restart_policy", {}).get("name") in ("no", ""):
+        if not failed or (service.item.get("restart_policy") or {}).get("name") in ("no", "", None):
             continue
         if not looping(service, course, failed):
             if service.running:

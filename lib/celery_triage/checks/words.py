@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
-def listed(names: Sequence[str], most: int = 4) -> str:
+def listed(names: Sequence[str], most: int = 6) -> str:
     """``a``, ``a and b``, ``a, b and c``, ``a, b, c and 7 more``."""
     names = list(names)
     if len(names) > most:

@@ -2,15 +2,17 @@
 here writes or runs anything."""
 
 from celery_triage.remedies.commands import alive, create_database, identifier, psql, recreate, restart
-from celery_triage.remedies.patch import patch, unified
+from celery_triage.remedies.patch import beside_secrets, exact_edits, patch, unified
 from celery_triage.remedies.places import Change, Changes, changes, locate, sed
 
 __all__ = [
     "Change",
     "Changes",
     "alive",
+    "beside_secrets",
     "changes",
     "create_database",
+    "exact_edits",
     "identifier",
     "locate",
     "patch",

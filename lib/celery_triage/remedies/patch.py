@@ -1,111 +1,163 @@
-"""Edits as a unified diff."""
+"""Edits as a unified diff, and as commands where a diff would show a secret."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from celery_triage.model import Diagnosis, Edit, Evidence
+from celery_triage.remedies.places import sed
+
+#: Lines of context on each side of a change, where they can be shown; ``git apply`` and ``patch`` need one at
+#: least.
+CONTEXT = 3
 
 
 def patch(diagnosis: Diagnosis, evidence: Evidence) -> str:
     """The patch of all exact remedies among the causes; empty where there is none that can be one."""
-    edits = [
-        edit
-        for cause in diagnosis.cause_findings
-        if cause.remedy and cause.remedy.kind == "exact"
-        for edit in cause.remedy.edits
-    ]
     containers = evidence.data("containers") or {}
-    return unified(edits, evidence.data("compose"), containers.get("working_dir"))
+    return unified(exact_edits(diagnosis), evidence.data("compose"), containers.get("working_dir"))
+
+
+def exact_edits(diagnosis: Diagnosis) -> tuple[Edit, ...]:
+    """The edits of all exact remedies among the causes, each once, in the order of the causes."""
+    remedies = [cause.remedy for cause in diagnosis.cause_findings if cause.remedy]
+    found = [edit for remedy in remedies if remedy.kind == "exact" for edit in remedy.edits]
+    return tuple(dict.fromkeys(found))
 
 
 def unified(edits: Iterable[Edit], compose: Mapping[str, Any] | None, folder: str | None = None) -> str:
     """A unified diff of these edits for ``git apply`` and ``patch -p1`` in the project's folder.
 
-    Edits of lines that are not known by hash, and hunks whose context would show a masked line, are left out:
-    the remedy has them as commands or as text. Paths outside ``folder`` are given from the root.
+    Left out are edits of lines that are not known by hash, and hunks whose context would show a masked line:
+    for these there is ``beside_secrets``. Paths outside ``folder`` are given from the root.
     """
-    texts = {file["path"]: file for file in _texts(compose)}
-    by_path: dict[str, list[Edit]] = {}
-    for edit in edits:
-        if edit.line and edit.sha256 and edit.file in texts and edit not in by_path.setdefault(edit.file, []):
-            by_path[edit.file].append(edit)
-    return "".join(
-        _file_diff(texts[path], found, _shown(path, folder)) for path, found in by_path.items() if found
+    return "".join(diff.text(folder) for diff in _diffs(edits, compose))
+
+
+def beside_secrets(edits: Iterable[Edit], compose: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """Commands for those edits that no diff can hold, since a secret stands in the lines around."""
+    edits = list(edits)
+    held = {
+        (diff.path, index + 1)
+        for diff in _diffs(edits, compose)
+        for hunk in diff.hunks
+        for index in hunk.changed
+    }
+    return tuple(
+        sed(edit.file, edit.line, edit.old, edit.new)
+        for edit in edits
+        if edit.line and (edit.file, edit.line) not in held
     )
 
 
+@dataclass(frozen=True)
+class _Hunk:
+    """Lines ``first`` to ``last`` (from 0, both in it), of which ``changed`` are exchanged."""
+
+    first: int
+    last: int
+    changed: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _Diff:
+    path: str
+    lines: Sequence[str]
+    new: Mapping[int, str]
+    hunks: Sequence[_Hunk]
+
+    def text(self, folder: str | None) -> str:
+        shown = _shown(self.path, folder)
+        out = [f"--- a/{shown}", f"+++ b/{shown}"]
+        grown = 0
+        for hunk in self.hunks:
+            body, more = self._body(hunk)
+            length = hunk.last - hunk.first + 1
+            out.append(f"@@ -{hunk.first + 1},{length} +{hunk.first + 1 + grown},{length + more} @@")
+            out += body
+            grown += more
+        return "\n".join(out) + "\n" if self.hunks else ""
+
+    def _body(self, hunk: _Hunk) -> tuple[list[str], int]:
+        """The lines of a hunk, and how many lines it adds."""
+        body, added, more = [], [], 0
+        for index in range(hunk.first, hunk.last + 1):
+            if index in hunk.changed:
+                new = self.new[index].split("\n")
+                body.append(f"-{self.lines[index]}")
+                added += [f"+{text}" for text in new]
+                more += len(new) - 1
+            else:
+                body += [*added, f" {self.lines[index]}"]
+                added = []
+        return [*body, *added], more
+
+
+def _diffs(edits: Iterable[Edit], compose: Mapping[str, Any] | None) -> Iterator[_Diff]:
+    by_path: dict[str, dict[Edit, None]] = {}
+    for edit in edits:
+        by_path.setdefault(edit.file, {})[edit] = None
+    for file in _texts(compose):
+        chosen = [edit for edit in by_path.get(file["path"], ()) if edit.line and edit.sha256]
+        if chosen:
+            yield _diff(file, chosen)
+
+
 def _texts(compose: Mapping[str, Any] | None) -> Iterator[Mapping[str, Any]]:
-    for file in (compose or {}).get("files") or ():
-        if file.get("readable", True) and file.get("lines"):
+    """All files that were read, each once."""
+    compose = compose or {}
+    seen = set()
+    for file in (
+        *(compose.get("files") or ()),
+        *(compose.get("env_files") or ()),
+        compose.get("dotenv") or {},
+    ):
+        if file.get("readable", True) and file.get("lines") and file["path"] not in seen:
+            seen.add(file["path"])
             yield file
-    dotenv = (compose or {}).get("dotenv")
-    if dotenv and dotenv.get("lines"):
-        yield dotenv
 
 
-def _shown(path: str, folder: str | None) -> str:
-    inside = folder and path.startswith(folder.rstrip("/") + "/")
-    return path[len(folder.rstrip("/")) + 1 :] if inside else path.lstrip("/")
-
-
-def _file_diff(file: Mapping[str, Any], edits: Sequence[Edit], shown: str) -> str:
+def _diff(file: Mapping[str, Any], edits: Sequence[Edit]) -> _Diff:
     lines, hashes = list(file["lines"]), list(file.get("hashes") or ())
-    changed: dict[int, str] = {}
+    new: dict[int, str] = {}
     for edit in edits:
         index = edit.line - 1
-        text = changed.get(index, lines[index])
-        if text.count(edit.old) == 1:
-            changed[index] = text.replace(edit.old, edit.new)
-    hunks = list(_hunks(sorted(changed), lines, hashes))
-    if not hunks:
-        return ""
-    out = [f"--- a/{shown}", f"+++ b/{shown}"]
-    grown = 0
-    for first, last, chosen in hunks:
-        before, after = [], []
-        body = []
-        index = first
-        while index <= last:
-            if index in chosen:
-                run = []
-                while index in chosen:
-                    run.append(index)
-                    index += 1
-                old = [lines[number] for number in run]
-                new = [piece for number in run for piece in changed[number].split("\n")]
-                body += [f"-{text}" for text in old] + [f"+{text}" for text in new]
-                before += old
-                after += new
-                continue
-            body.append(f" {lines[index]}")
-            before.append(lines[index])
-            after.append(lines[index])
-            index += 1
-        out.append(f"@@ -{first + 1},{len(before)} +{first + 1 + grown},{len(after)} @@")
-        out += body
-        grown += len(after) - len(before)
-    return "\n".join(out) + "\n"
+        text = new.get(index, lines[index] if 0 <= index < len(lines) else "")
+        if text.count(edit.old) == 1 and index < len(hashes) and hashes[index] == edit.sha256:
+            new[index] = text.replace(edit.old, edit.new)
+    readable = [index < len(hashes) and hashes[index] is not None for index in range(len(lines))]
+    return _Diff(file["path"], lines, new, tuple(_hunks(sorted(new), readable)))
 
 
-def _hunks(changed: Sequence[int], lines: Sequence[str], hashes: Sequence[str | None]):
-    """(first, last, changed lines) of each hunk, with as much context, at most three lines on each side, as
-    can be shown. The same number on both sides, for an uneven hunk is taken to lie at an end of the file."""
-
-    def readable(index: int) -> bool:
-        return index < len(hashes) and hashes[index] is not None
-
-    last_end, groups = -1, []
+def _hunks(changed: Sequence[int], readable: Sequence[bool]) -> Iterator[_Hunk]:
+    """The hunks of these lines, those near each other together where nothing between them is a secret."""
+    groups: list[list[int]] = []
     for index in changed:
-        if groups and index - groups[-1][-1] <= 6:
+        if groups and index - groups[-1][-1] <= 2 * CONTEXT and all(readable[groups[-1][-1] : index]):
             groups[-1].append(index)
         else:
             groups.append([index])
+    used = -1
     for group in groups:
-        for context in (3, 2, 1):
-            first, last = max(group[0] - context, 0), min(group[-1] + context, len(lines) - 1)
-            if first > last_end and all(readable(index) for index in range(first, last + 1)):
-                yield first, last, frozenset(group)
-                last_end = last
-                break
+        hunk = _fitting(group, readable, used)
+        if hunk is not None:
+            yield hunk
+            used = hunk.last
+
+
+def _fitting(group: Sequence[int], readable: Sequence[bool], used: int) -> _Hunk | None:
+    """The hunk with the most context that shows no secret and touches no other hunk. There is as much of it
+    on both sides, for an uneven hunk is taken to lie at an end of the file."""
+    for context in range(CONTEXT, 0, -1):
+        first, last = max(group[0] - context, 0), min(group[-1] + context, len(readable) - 1)
+        if first > used and all(readable[first : last + 1]):
+            return _Hunk(first, last, tuple(group))
+    return None
+
+
+def _shown(path: str, folder: str | None) -> str:
+    """The path as a patch names it: from the project's folder, else from the root."""
+    head = (folder or "").rstrip("/") + "/"
+    return path.removeprefix(head).lstrip("/") if folder else path.lstrip("/")

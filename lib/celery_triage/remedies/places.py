@@ -61,8 +61,9 @@ def changes(
             texts.append(change.edit)
         elif change not in found:
             found.append(change)
+    edits = [change.edit for change in found if change.edit is not None]
     return Changes(
-        tuple(change.edit for change in found if change.edit is not None),
+        tuple(sorted(edits, key=lambda edit: (edit.file, edit.line or 0))),
         tuple(change.command for change in found if change.command),
         tuple(dict.fromkeys(texts)),
         tuple(unplaced),
@@ -76,14 +77,33 @@ def locate(compose: Mapping[str, Any] | None, service: str, where: str, old: str
         return None
     nodes = _nodes(compose, service, where)
     if not nodes:
-        return None
+        return _in_env_files(compose, service, where, old, new)
     node = nodes[-1]  # the last one wins: an override before the base file
     file = _file(compose, node)
-    if file is None or not file.get("readable", True):
-        return Change(Edit(file["path"] if file else "", None, old, new)) if file else None
+    if file is None:
+        return None
+    if not file.get("readable", True):
+        return Change(Edit(file["path"], None, old, new))
     first, last = int(node.get("line") or 0), int(node.get("end_line") or node.get("line") or 0)
     change = _in_lines(file, range(first, last + 1), old, new)
     return change or _in_dotenv(compose, node.get("value"), old, new)
+
+
+def _in_env_files(
+    compose: Mapping[str, Any], service: str, variable: str, old: str, new: str
+) -> Change | None:
+    """The change in the last env file of the service that sets the variable."""
+    described = (compose.get("services") or {}).get(service) or {}
+    if not described.get("env_file"):
+        return None
+    holding = [
+        file
+        for file in compose.get("env_files") or ()
+        if old in str(((file.get("values") or {}).get(variable) or {}).get("value") or "")
+    ]
+    if not holding:
+        return None
+    return _in_lines(holding[-1], [int(holding[-1]["values"][variable]["line"])], old, new)
 
 
 def _nodes(compose: Mapping[str, Any], service: str, where: str) -> list[Mapping[str, Any]]:

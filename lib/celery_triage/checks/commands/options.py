@@ -69,7 +69,7 @@ def unknown_option(look: Look) -> Iterator[Finding]:
     command line with this very option is taken as proof of that, and nothing is reported.
     """
     groups: dict[tuple[str, str, str], list[tuple[Service, Problem]]] = {}
-    for service in look.stack.members:
+    for service in look.members:
         launch = service.launch
         if launch is None or look.course(service).past("options"):
             continue

@@ -49,7 +49,7 @@ def app_module_missing(look: Look) -> Iterator[Finding]:
     the log.
     """
     found: dict[str, list[Service]] = {}
-    for service in look.stack.members:
+    for service in look.members:
         if service.launch is None or not service.app_module or look.course(service).past("app"):
             continue
         app = look.files(service).get("app") or {}
@@ -86,7 +86,7 @@ def _module_remedy(look: Look, module: str, services: Sequence[Service]) -> Reme
     commands = recreate(look.stack, services)
     images = {service.item.get("image_id") for service in services}
     others = {}
-    for other in look.stack.members:
+    for other in look.members:
         app = look.files(other).get("app") or {}
         if app.get("present") and other.item.get("image_id") in images and app.get("module") != module:
             others.setdefault(app["module"], other.label)
@@ -186,7 +186,7 @@ def executable_missing(look: Look) -> Iterator[Finding]:
     never reported.
     """
     found: dict[str, list[Service]] = {}
-    for service in look.stack.members:
+    for service in look.members:
         if service.launch is None or look.course(service).past("executable"):
             continue
         executable = look.files(service).get("executable")

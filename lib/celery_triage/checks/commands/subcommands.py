@@ -51,7 +51,7 @@ def subcommand_not_available(look: Look) -> Iterator[Finding]:
     Flower starts.
     """
     found: dict[tuple[str, str], list[tuple[Service, Problem]]] = {}
-    for service in look.stack.members:
+    for service in look.members:
         launch = service.launch
         if launch is None or look.course(service).past("subcommand"):
             continue

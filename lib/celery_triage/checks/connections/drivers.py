@@ -54,7 +54,7 @@ def driver_not_installed(look: Look) -> Iterator[Finding]:
     """
     found: dict[tuple[str, str, str], list[tuple[Service, Url]]] = {}
     needs = {}
-    for service in look.stack.members:
+    for service in look.members:
         packages = look.files(service).get("packages") or {}
         for url in used(service):
             need = needed_driver(url.parsed, packages)

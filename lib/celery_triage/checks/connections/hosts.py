@@ -53,7 +53,7 @@ def host_unknown(look: Look) -> Iterator[Finding]:
     """
     found: dict[tuple[str, str, str], list[tuple[Service, Url, str]]] = {}
     judged: set[str] = set()
-    for service in look.stack.members:
+    for service in look.members:
         for url in used(service):
             late = "broker" if url.purpose == "broker" else "database"
             unset = any(problem.kind == "unset" for problem in url.problems)

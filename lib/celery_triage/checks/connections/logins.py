@@ -85,7 +85,7 @@ def broker_login_refused(look: Look) -> Iterator[Finding]:
 
 def refused_logins(look: Look, purpose: str, sections: Sequence[str]) -> Iterator[Finding]:
     """One finding for each server that refuses the login of services that go by it for this purpose."""
-    nothing = not any(used(service, (purpose,)) for service in look.stack.members)
+    nothing = not any(used(service, (purpose,)) for service in look.members)
     if nothing and look.section("containers").status == "ok":
         raise NotApplicable(f"no service has a {purpose} URL")
     for section in sections:
@@ -111,7 +111,7 @@ def _refused_login(look: Look, section: str, server: Mapping[str, Any], purpose:
     """The finding for the services that go by this server for one purpose and are not seen to use it."""
     family, late = ("sql", "database") if section == "postgres" else ("redis", "broker")
     services = []
-    for service in look.stack.members:
+    for service in look.members:
         urls = [url for url in used(service, (purpose,)) if url.parsed.family == family]
         working = look.course(service).past(late) and not look.seen(service).says()
         if service.label in (server.get("services") or ()) and urls and not working:

@@ -50,7 +50,7 @@ def url_does_not_parse(look: Look) -> Iterator[Finding]:
     reported, nor is a scheme that a package of its own could bring.
     """
     found: dict[tuple[str, str, str], list[tuple[Service, Url]]] = {}
-    for service in look.stack.members:
+    for service in look.members:
         for url in used(service):
             stopping = [problem for problem in url.problems if problem.stops and problem.kind != "empty"]
             late = "driver" if url.purpose == "result" else "url"

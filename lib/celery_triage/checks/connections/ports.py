@@ -57,7 +57,7 @@ def nothing_listens(look: Look) -> Iterator[Finding]:
     ## False alarms
     A server may listen on a port that its image does not declare: only a refused connection is reported.
     """
-    if not any(used(service) for service in look.stack.members) and look.section("containers").status == "ok":
+    if not any(used(service) for service in look.members) and look.section("containers").status == "ok":
         raise NotApplicable("no service has a broker or result backend URL")
     for section in ("postgres", "redis"):
         for server in (look.data(section) or {}).get("servers") or ():
@@ -66,7 +66,11 @@ def nothing_listens(look: Look) -> Iterator[Finding]:
             if refused and off_port(owner, port_of(server)):
                 for purpose in ("broker", "result"):
                     yield from _refused(look, section, server, owner, purpose)
-            elif server.get("status") != "ok" and not server.get("error_kind"):
+            elif (
+                server.get("status") != "ok"
+                and not server.get("error_kind")
+                and (owner is None or owner.running)
+            ):
                 look.note(section, f"{server['key']}: {server.get('why')}")
     yield from reported(look, asked(look, "postgres") | asked(look, "redis"))
     yield from healed(look)
@@ -78,7 +82,7 @@ def _refused(
     port = port_of(server)
     pairs: list[tuple[Service, Url]] = [
         (service, url)
-        for service in look.stack.members
+        for service in look.members
         if service.label in (server.get("services") or ())
         for url in used(service, (purpose,))
         if any(number == port for _, number in url.parsed.hosts)

@@ -16,7 +16,7 @@ DEATHS = (Prediction(("CTR001", "CTR003"), exits=(1,)),)
 def servers(look: Look) -> list[Mapping[str, Any]]:
     """The PostgreSQL servers of the evidence; NotApplicable where no URL leads to one."""
     if (
-        not any(postgres_url(service) for service in look.stack.members)
+        not any(postgres_url(service) for service in look.members)
         and look.section("containers").status == "ok"
     ):
         raise NotApplicable("no service has a URL of a PostgreSQL")
@@ -34,7 +34,7 @@ def postgres_url(service: Service) -> Url | None:
 
 def concerned(look: Look, labels: Sequence[str]) -> list[Service]:
     """The services of the target among these labels, in the order of the stack."""
-    return [service for service in look.stack.members if service.label in labels]
+    return [service for service in look.members if service.label in labels]
 
 
 def effect_on(services: Sequence[Service], idle: Mapping[str, str]) -> tuple[list[Service], str]:
