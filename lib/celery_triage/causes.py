@@ -74,7 +74,10 @@ def rank(findings: Iterable[Finding], evidence: Evidence) -> tuple[Finding, ...]
     placed = with_states(tuple(findings), stack)
     explained = explanations(placed, stack, courses)
     placed = tuple(map(sober, behind_the_unexplained(placed, explained)))
-    keys = [order(finding, explained.get(index) is not None, stack) for index, finding in enumerate(placed)]
+    keys = [
+        order(finding, index in explained, stack, stopped_by(index, placed, explained))
+        for index, finding in enumerate(placed)
+    ]
     sequence = sorted(range(len(placed)), key=lambda index: (keys[index], index))
     ids = {index: f"f{number}" for number, index in enumerate(sequence, 1)}
     return tuple(
@@ -277,7 +280,6 @@ def order(finding: Finding, explained: bool, stack: Stack, stopped: Collection[s
     group = (
         3 if finding.state == "history" else 2 if finding.severity not in CAUSES else 1 if explained else 0
     )
-    stopped = sum(finding.service_states.get(label, finding.state) == "active" for label in finding.services)
     step = rule.step_of(finding.name) if rule else ""
     places = [place(step, stack.get(label)) for label in finding.services] if step else []
     first = min(places, default=99)
