@@ -210,7 +210,7 @@ def test_a_log_too_long_for_the_time_gives_its_newest_lines(tmp_path, monkeypatc
         **raw_answer(frame(1, f"{T1} old\n".encode()) * 3),
         few: {"status": 200, "raw": frame(1, f"{T2} new\n".encode())},
     }
-    monkeypatch.setattr(logs, "RESERVE_S", 17)  # of the source's 20 s: no time for the first request
+    monkeypatch.setattr(logs, "FIRST_PART", 0.0)
     told = section(tmp_path, answers)
     assert told.status == "partial" and "too long" in told.why
     assert [line[2] for line in told.data["lines"]] == ["new"]

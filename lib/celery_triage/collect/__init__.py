@@ -173,12 +173,12 @@ def _log_sources(
 
 
 def _give_up(asked: Section, members: Section) -> None:
-    """Raise where the engine could not be asked at all."""
-    for section in (asked, members):
-        if section.status == "denied":
-            raise NotPermitted(section.why)
-        if section.status in ("unreachable", "timeout"):
-            raise NoEngine(section.why)
+    """Raise where the engine could not be asked at all; one that answers later questions too late is
+    evidence."""
+    if "denied" in (asked.status, members.status):
+        raise NotPermitted(asked.why or members.why)
+    if not asked.readable:
+        raise NoEngine(asked.why)
 
 
 def _evidence(

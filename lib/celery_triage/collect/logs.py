@@ -28,8 +28,9 @@ LINE = 16_384
 #: A read block, and the second request's number of lines when the first did not come to its end in time.
 BLOCK = 2**20
 FEW_LINES = 500
-#: Seconds of the deadline that are left for masking and sending.
-RESERVE_S = 4.0
+#: Parts of the time of a probe after which the first and the second request are given up; the rest is for
+#: masking and sending.
+FIRST_PART, SECOND_PART = 0.6, 0.8
 #: The engine splits lines at so many bytes (`daemon/logger/copier.go`).
 SPLIT = 16 * 2**10
 _HEADER = 8
@@ -180,11 +181,12 @@ def _read(
     engine: Engine, emit: Emit, entry: Mapping[str, Any], since: str | None, size: int,
 ) -> tuple[Tail, str]:
     """The tail of the log, and a sentence where it is not whole."""
-    tail, why = _stream(engine, emit, entry, since, LINES, size, reserve=RESERVE_S + 4)
+    began, whole = time.monotonic(), emit.left()
+    tail, why = _stream(engine, entry, since, LINES, size, began + FIRST_PART * whole)
     if why != _LATE:
         return tail, why
     # What was read before time ran out are the oldest of the lines asked for; the newest matter more.
-    fewer, again = _stream(engine, emit, entry, since, FEW_LINES, size, reserve=RESERVE_S)
+    fewer, again = _stream(engine, entry, since, FEW_LINES, size, began + SECOND_PART * whole)
     if again:
         return (fewer, again) if fewer.count else (tail, why)
     return fewer, f"the log was too long to be read in time: only its last {FEW_LINES} lines"
@@ -194,11 +196,9 @@ _LATE = "the log did not come to its end in time"
 
 
 def _stream(
-    engine: Engine, emit: Emit, entry: Mapping[str, Any], since: str | None, lines: int, size: int,
-    reserve: float,
+    engine: Engine, entry: Mapping[str, Any], since: str | None, lines: int, size: int, stop: float,
 ) -> tuple[Tail, str]:
     frames, tail = Frames(bool(entry.get("tty"))), Tail(lines, size)
-    stop = time.monotonic() + emit.left() - reserve
     path = f"/containers/{entry['id']}/logs"
     query = {"stdout": 1, "stderr": 1, "timestamps": 1, "follow": 0, "tail": lines, "since": _seconds(since)}
     try:
