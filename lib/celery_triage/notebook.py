@@ -20,6 +20,7 @@ from .model import Diagnosis, Evidence
 
 if TYPE_CHECKING:
     from .lives import Life, Lives
+    from .stack import Service
 
 VARIABLE = "CELERY_TRIAGE_EVIDENCE"
 RECORDED = "reports/sample/evidence"
@@ -58,6 +59,17 @@ class Look:
         from .stack import Stack
 
         return Stack.of(self.evidence)
+
+    def services(self, service: str = "", *, members: bool = False, celery: bool = False) -> list[Service]:
+        """The services to show: all or the named one; members of the target only; workers, beat and
+        Flower only.
+
+        Members stand before neighbours, each by name: the engine lists the youngest first, which helps
+        nobody.
+        """
+        found = self.stack.celery if celery else self.stack.members if members else self.stack.services
+        chosen = [one for one in found if not service or one.label == service]
+        return sorted(chosen, key=lambda one: (not one.member, one.label))
 
     @cached_property
     def lives(self) -> Lives:

@@ -68,6 +68,7 @@ def first_page(
         runbooks=[_entry(page) for page in runbooks],
         redaction=redaction,
         versions=versions(look).html,
+        patch=patch,
         files=FILES + ((("fix.patch", "fix.patch"),) if patch else ()),
         calls=calls or "No call was recorded.",
         calls_line=f"{units.count(len(evidence.calls), 'call')} made",

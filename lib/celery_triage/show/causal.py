@@ -49,7 +49,7 @@ def _row(
 ) -> None:
     drawing.line([0, drawing.wide], [top, top])
     middle = top + ROW_H / 2 - 5
-    drawing.text(8, middle, _short(start.label, 24), points=12.5)
+    drawing.text(8, middle, _short(start.label, 24), size=12.5)
     passed = _passed(start, steps)
     xs = [centre[step] for step in steps]
     stop = _stop(start, steps)

@@ -3,7 +3,7 @@ come in."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..urls import needed_driver
 from . import units
@@ -12,6 +12,7 @@ from .output import Cell, Shown, grouped, sentence, table
 
 if TYPE_CHECKING:
     from ..notebook import Look
+    from ..stack import Service, Url
 
 LEFT_W, ROW_H, HEAD_H = 200, 40, 30
 
@@ -149,12 +150,12 @@ def plot(look: Look, service: str = "") -> Shown:
         )
     for label, y in y_left.items():
         drawing.box(4, y - 13, LEFT_W, 26, "band")
-        drawing.text(14, y, label[:28], points=12)
+        drawing.text(14, y, label[:28], size=12)
     answers = _answers(look)
     for server, y in y_right.items():
         said, role = answers.get(server, ("not asked", "warning"))
         drawing.box(556, y - 15, 296, 30, "band", "grid" if role == "ok" else role)
-        drawing.text(566, y, server[:24], points=12)
+        drawing.text(566, y, server[:24], size=12)
         drawing.text(842, y, said[:22], role, 11, "right")
     for x, dashed, role, words in (
         (8, False, "ok", "the name leads to a running container"),
@@ -194,7 +195,5 @@ def _answers(look: Look) -> dict[str, tuple[str, str]]:
     return found
 
 
-def _urls(look: Look, service: str) -> list[tuple[Any, Any]]:
-    return [
-        (one, url) for one in look.stack.members if not service or one.label == service for url in one.urls
-    ]
+def _urls(look: Look, service: str) -> list[tuple[Service, Url]]:
+    return [(one, url) for one in look.services(service, members=True) for url in one.urls]

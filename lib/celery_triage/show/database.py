@@ -121,7 +121,7 @@ def plot(look: Look) -> Shown:
 def _row(drawing: Drawing, server: dict[str, Any], top: float) -> str:
     found = server["connections"]
     most, used, kept = found["max"], found.get("used") or 0, found.get("reserved") or 0
-    drawing.text(8, top + 14, server["key"], points=12.5)
+    drawing.text(8, top + 14, server["key"], size=12.5)
     drawing.bar(LABEL_W, top + 4, BAR_W, 20, "band", "grid")
     x = float(LABEL_W)
     by_database = sorted((found.get("by_database") or {}).items(), key=lambda pair: -pair[1])

@@ -11,6 +11,7 @@ from .output import Cell, Shown, grouped, table
 
 if TYPE_CHECKING:
     from ..notebook import Look
+    from ..stack import Service
 
 PACKAGES = ("celery", "kombu", "redis", "sqlalchemy", "psycopg", "psycopg2", "flower")
 STEPS = ("readable", "executable", "app module", "sub-command", "options")
@@ -130,5 +131,6 @@ def _package(found: dict | None) -> Cell:
     return Cell(str(found.get("version") or "present"))
 
 
-def _services(look: Look, service: str) -> list:
-    return [one for one in look.stack.celery or look.stack.members if not service or one.label == service]
+def _services(look: Look, service: str) -> list[Service]:
+    """Those that run Celery; where none does, all members, so that a wrong command can still be seen."""
+    return look.services(service, celery=True) or look.services(service, members=True)

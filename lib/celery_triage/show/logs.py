@@ -100,7 +100,7 @@ def _strips(moments: dict[str, list[float]], start: float, end: float) -> Shown:
     for n, (label, bins) in enumerate(counts.items()):
         top = timeline.HEAD_H + n * high
         drawing.line([0, drawing.wide], [top, top])
-        drawing.text(8, top + high / 2, label if len(label) <= 24 else label[:23] + "…", points=12)
+        drawing.text(8, top + high / 2, label if len(label) <= 24 else label[:23] + "…", size=12)
         for at, number in enumerate(bins):
             if number:
                 tall = max(3.0, (high - 8) * number / most)

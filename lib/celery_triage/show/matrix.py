@@ -23,7 +23,7 @@ def matrix(
     for n, (label, answers) in enumerate(rows):
         top = HEAD_H + n * ROW_H
         drawing.line([0, drawing.wide], [top, top])
-        drawing.text(8, top + ROW_H / 2, label if len(label) <= 24 else label[:23] + "…", points=12.5)
+        drawing.text(8, top + ROW_H / 2, label if len(label) <= 24 else label[:23] + "…", size=12.5)
         for column, (answer, words) in enumerate(answers):
             _answer(
                 drawing, LABEL_W + COLUMN_W * (column + 0.5), top + ROW_H / 2 - (6 if words else 0), answer

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from . import causal, timeline, units
@@ -13,7 +13,6 @@ from .triage import explaining
 if TYPE_CHECKING:
     from ..lives import Life
     from ..notebook import Look
-    from ..stack import Service
 
 #: Windows of the time line, in seconds: 15 min, 1 h, 6 h, a day, a week, a month.
 WINDOWS = (900, 3600, 21600, 86400, 604800, 2592000)
@@ -26,18 +25,11 @@ LEGEND = (
 )
 
 
-def in_order(found: Iterable[Service]) -> list[Service]:
-    """Members before neighbours, each by name: the engine lists the youngest first, which helps nobody."""
-    return sorted(found, key=lambda one: (not one.member, one.label))
-
-
 def services(look: Look, service: str = "") -> Shown:
     """``docker ps`` with sense: state, lives, how each ended, health, age, and the causes that concern it."""
     order = {finding.id: n for n, finding in enumerate(look.diagnosis.cause_findings, 1)}
     rows = []
-    for one in in_order(look.stack.services):
-        if service and one.label != service:
-            continue
+    for one in look.services(service):
         latest = one.latest
         status = "gone" if one.item.get("vanished") else str(latest.get("status") or "unknown")
         lives = look.lives_of(one.label)
@@ -120,9 +112,7 @@ def endings(lives: Sequence[Life]) -> str:
 def table_of_lives(look: Look, service: str = "", last: int = 12) -> Shown:
     """Each life with its start, length and end, newest first, at most ``last`` for each service."""
     rows = []
-    for one in in_order(look.stack.members):
-        if service and one.label != service:
-            continue
+    for one in look.services(service, members=True):
         for life in list(reversed(look.lives_of(one.label)))[:last]:
             lines = f"{life.first_line} to {life.last_line}" if life.first_line else None
             tone = "ok" if life.running else "critical" if life.failed else ""
@@ -147,7 +137,7 @@ def table_of_lives(look: Look, service: str = "", last: int = 12) -> Shown:
 
 def plot(look: Look, service: str = "") -> Shown:
     """The lives of each container on one time line, with how they ended and each change of health."""
-    chosen = [one for one in in_order(look.stack.services) if not service or one.label == service]
+    chosen = look.services(service)
     taken = timeline.seconds(look.evidence.taken_at)
     changes = _health_changes(look)
     rows, begins = [], []
@@ -233,7 +223,7 @@ def starts(look: Look) -> Shown:
     from ..checks.steps import STEPS, place
 
     found = []
-    for one in in_order(look.stack.celery):
+    for one in look.services(celery=True):
         marks: dict[str, list[tuple[str, str]]] = {}
         for finding in look.diagnosis.cause_findings:
             state = finding.service_states.get(one.label, finding.state)

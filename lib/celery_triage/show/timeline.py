@@ -118,7 +118,7 @@ def timeline(
     for n, row in enumerate(rows):
         top = HEAD_H + n * ROW_H
         middle = top + ROW_H / 2
-        drawing.text(8, middle, row.label if len(row.label) <= 24 else row.label[:23] + "…", points=12)
+        drawing.text(8, middle, row.label if len(row.label) <= 24 else row.label[:23] + "…", size=12)
         for bar in row.bars:
             if bar.end < axis.start:
                 continue
