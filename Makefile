@@ -11,7 +11,7 @@ STAMP   = $(VENV)/.installed
 SAMPLE  = reports/sample/evidence
 ARGS   ?=
 
-.PHONY: help demo triage check test lint lock sample jupyter clean
+.PHONY: help env demo triage check test lint lock jupyter clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'

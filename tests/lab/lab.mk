@@ -2,7 +2,7 @@
 FAULT  ?= healthy
 PREFIX ?= ctlab_
 
-.PHONY: lab-images lab-up lab-down lab-logs
+.PHONY: lab-images lab-up lab-down lab-logs sample
 
 lab-images: $(STAMP)  ## build the lab's images (lab-up does it too, for the fault it needs)
 	@$(PYTHON) -m tests.lab.images
@@ -15,3 +15,6 @@ lab-down: $(STAMP)  ## stop and remove the lab's stack
 
 lab-logs: $(STAMP)  ## print the logs of the lab's backend
 	@$(PYTHON) -m tests.lab.lab logs --prefix "$(PREFIX)"
+
+sample: $(STAMP)  ## record the committed sample report anew (backend-reboot, from a neutral folder)
+	@$(PYTHON) -m tests.lab.record_sample --fault backend-reboot
