@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from celery_triage.checks.connections.shared import DEATHS, idle_states, no_place, url_changes, used
-from celery_triage.checks.registry import Look, check
+from celery_triage.checks.registry import Look, Prediction, check
 from celery_triage.checks.reports import healed, reported
 from celery_triage.checks.words import listed
 from celery_triage.model import Finding, Option, Proof, Remedy
@@ -20,7 +20,7 @@ from celery_triage.stack import Service, Stack, Url
     needs=("containers",),
     uses=("logs/*", "events", "compose", "redis", "postgres"),
     step="broker",
-    predicts=DEATHS,
+    predicts=(*DEATHS, Prediction(("BRK001", "URL005"))),
     also=("result-host-unknown", "network-missing"),
     steps={"result-host-unknown": "database", "network-missing": "database"},
 )
@@ -53,28 +53,64 @@ def host_unknown(look: Look) -> Iterator[Finding]:
     """
     found: dict[tuple[str, str, str], list[tuple[Service, Url, str]]] = {}
     judged: set[str] = set()
-    for service in look.members:
-        for url in used(service):
-            late = "broker" if url.purpose == "broker" else "database"
-            unset = any(problem.kind == "unset" for problem in url.problems)
-            if not url.parsed.networked or unset or look.course(service).past(late):
-                continue
-            for host, port in url.parsed.hosts:
-                meaning = look.stack.resolve(service.label, host, port)
-                if meaning.owner or meaning.literal_ip:
-                    judged.add(service.label)  # that its owner does not run or answer is another rule's
-                    continue
-                if meaning.elsewhere:
-                    found.setdefault(("network-missing", url.purpose, host), []).append(
-                        (service, url, meaning.how)
-                    )
-                elif _only_a_container(host) or look.seen(service).says(host):
-                    name = "broker-host-unknown" if url.purpose == "broker" else "result-host-unknown"
-                    found.setdefault((name, url.purpose, host), []).append((service, url, meaning.how))
+    known, told_of = _resolved(look), _complained(look)
+    for service, url, host, port in _hosts(look):
+        meaning = look.stack.resolve(service.label, host, port)
+        if meaning.owner or meaning.literal_ip:
+            judged.add(service.label)  # that its owner does not run or answer is another rule's
+        elif (service.label, host) in known or look.course(service).past(_late(url)):
+            judged.add(service.label)
+        elif meaning.elsewhere:
+            found.setdefault(("network-missing", url.purpose, host), []).append((service, url, meaning.how))
+        elif (service.label, host) in told_of or (_only_a_container(host) and not _silent(look, service)):
+            name = "broker-host-unknown" if url.purpose == "broker" else "result-host-unknown"
+            found.setdefault((name, url.purpose, host), []).append((service, url, meaning.how))
+        else:
+            look.note("containers", f"whether {host} can be resolved in {service.label} is not known")
     for (name, purpose, host), told in found.items():
         yield _unknown_host(look, name, purpose, host, told)
     yield from reported(look, judged | {one.label for told in found.values() for one, _, _ in told})
     yield from healed(look)
+
+
+def _hosts(look: Look) -> Iterator[tuple[Service, Url, str, int | None]]:
+    """The hosts of all URLs in use, without those that hold a variable which nothing replaced."""
+    for service in look.members:
+        for url in used(service):
+            if url.parsed.networked and not any(problem.kind == "unset" for problem in url.problems):
+                for host, port in url.parsed.hosts:
+                    yield service, url, host, port
+
+
+def _late(url: Url) -> str:
+    """The step that proves that the host of a URL was found."""
+    return "broker" if url.purpose == "broker" else "database"
+
+
+def _resolved(look: Look) -> set[tuple[str, str]]:
+    """(service, host) for hosts that a service on the same networks is proven to have reached: beat and
+    Flower say little, and ask the same name server."""
+    proven = {
+        (service.networks, host)
+        for service, url, host, _ in _hosts(look)
+        if look.course(service).past(_late(url))
+    }
+    return {
+        (service.label, host) for service, _, host, _ in _hosts(look) if (service.networks, host) in proven
+    }
+
+
+def _complained(look: Look) -> set[tuple[str, str]]:
+    """(service, host) for hosts that a service on the same networks says it cannot resolve."""
+    said = {(service.networks, host) for service, _, host, _ in _hosts(look) if look.seen(service).says(host)}
+    return {(service.label, host) for service, _, host, _ in _hosts(look) if (service.networks, host) in said}
+
+
+def _silent(look: Look, service: Service) -> bool:
+    """Whether a running service would have complained about a host by now, and did not."""
+    course = look.course(service)
+    told = course.told
+    return course.readable and told is not None and told.running and (told.seconds or 0) > 30
 
 
 def _only_a_container(host: str) -> bool:

@@ -59,17 +59,22 @@ def database_missing(look: Look) -> Iterator[Finding]:
     None is known: the server itself was asked. Lines in a log do not count here, for they may be old.
     """
     judged: set[str] = set()
+    missing: dict[tuple[str, str], tuple[Mapping[str, Any], set[str]]] = {}
     for server in servers(look):
         for name, wanted in sorted((server.get("wanted") or {}).items()):
-            if wanted.get("exists") is False:
-                services = concerned(look, wanted.get("services") or ())
-                judged.update(service.label for service in services)
-                if services:
-                    yield _missing(look, server, name, services)
-            elif wanted.get("exists") is None and not unseen(look, server):
-                look.note("postgres", f"whether {name} exists on {server['key']} is not known")
-            else:
-                judged.update(wanted.get("services") or () if wanted.get("exists") else ())
+            labels = set(wanted.get("services") or ())
+            if wanted.get("exists") is None:
+                if not unseen(look, server):
+                    look.note("postgres", f"whether {name} exists on {server['key']} is not known")
+                continue
+            judged |= labels
+            if not wanted["exists"]:
+                key = (server.get("container") or server["key"], name)
+                missing.setdefault(key, (server, set()))[1].update(labels)
+    for (_, name), (server, labels) in missing.items():
+        services = concerned(look, labels)
+        if services:
+            yield _missing(look, server, name, services)
     yield from reported(look, judged)
     yield from healed(look)
 

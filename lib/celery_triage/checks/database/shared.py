@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from celery_triage.checks.registry import Look, NotApplicable, Prediction
@@ -32,7 +32,7 @@ def postgres_url(service: Service) -> Url | None:
     return None
 
 
-def concerned(look: Look, labels: Sequence[str]) -> list[Service]:
+def concerned(look: Look, labels: Collection[str]) -> list[Service]:
     """The services of the target among these labels, in the order of the stack."""
     return [service for service in look.members if service.label in labels]
 
