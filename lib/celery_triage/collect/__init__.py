@@ -18,7 +18,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from importlib import metadata
@@ -118,10 +118,13 @@ def _collect(options: CollectOptions, redactor: Redactor) -> Evidence:
     def connect(emit: Emit) -> docker.Engine:
         return docker.Engine(emit, api=found.api)
 
-    log_sources = _log_sources(options, found, redactor, connect)
     stack = Stack(found.data, options=asked)
-    if any(service.is_celery and service.url("broker") is None for service in stack.members):
-        # The broker stands in the code: the banner in the log names it, so the logs come first.
+    # Where the broker stands in the code, only the banner in the log names it: then the logs come first.
+    in_code = [service.label for service in stack.members
+               if service.is_celery and service.url("broker") is None]
+    asks_broker = options.wants("redis") or options.wants("celery")
+    log_sources = _log_sources(options, found, redactor, connect, in_code if asks_broker else ())
+    if in_code and log_sources:
         probed.add(run_sources(log_sources.values(), mask=redactor.text, limit_s=left() / 2))
         lines = {label: probed.sections[f"logs/{label}"].data["lines"] for label in log_sources
                  if probed.sections[f"logs/{label}"].readable}
@@ -163,10 +166,10 @@ def _sources(
 
 def _log_sources(
     options: CollectOptions, found: engine.Found, redactor: Redactor,
-    connect: Callable[[Emit], docker.Engine],
+    connect: Callable[[Emit], docker.Engine], needed: Collection[str],
 ) -> dict[str, Source]:
-    items = [entry for entry in found.data["items"]
-             if options.wants(f"logs/{entry['label']}") and not entry.get("vanished")]
+    items = [entry for entry in found.data["items"] if not entry.get("vanished")
+             and (entry["label"] in needed or options.wants(f"logs/{entry['label']}"))]
     size = min(logs.BYTES, LOGS // max(1, len(items)))
     asked = _asked(options)
     return {entry["label"]: logs.source(entry, asked, redactor, connect, size) for entry in items}
@@ -248,7 +251,7 @@ def _elsewhere(options: CollectOptions, redactor: Redactor) -> Evidence:
         stderr=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": path}, start_new_session=True)
     request = json.dumps({"options": plain(asdict(options)), "redactor": redactor.export()})
     try:
-        answer, _ = process.communicate(request.encode(), timeout=options.deadline_s + 20)
+        answer, _ = process.communicate(request.encode(), timeout=options.deadline_s + 12)
     except subprocess.TimeoutExpired:
         raise CannotCollect("collecting did not come to its end") from None
     finally:
