@@ -187,8 +187,6 @@ def _be_child(work: Work, write_fd: int, deadline: float) -> None:
         # Should the parent be killed with SIGKILL, this ends the child all the same.
         signal.alarm(ceil(max(0.0, deadline - time.monotonic())) + 2)
         gc.freeze()
-        _limit_memory()
-        _silence()
 
         def send(message: Message) -> None:
             payload = _encode(message)
@@ -197,13 +195,15 @@ def _be_child(work: Work, write_fd: int, deadline: float) -> None:
                 view = view[os.write(write_fd, view):]
 
         try:
+            _limit_memory()
+            _silence()
             work(send, deadline)
             send({"kind": "done"})
             code = 0
         except BaseException as error:
             send({"kind": "failed", **_told(error)})
     except BaseException:
-        code = 70  # the pipe is gone or the limits cannot be set: the parent reads the end of the stream
+        code = 70  # the pipe is gone: the parent reads the end of the stream
     finally:
         os._exit(code)
 
@@ -236,7 +236,7 @@ def _limit_memory() -> None:
     """Address space: what the parent has now and MEMORY_LIMIT, where the kernel tells the former (Linux)."""
     try:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold every secret in memory
-        with open("/proc/self/statm", encoding="ascii") as file:
+        with open("/proc/self/statm", "rb") as file:
             pages = int(file.read().split()[0])
         limit = pages * resource.getpagesize() + MEMORY_LIMIT
         hard = resource.getrlimit(resource.RLIMIT_AS)[1]
