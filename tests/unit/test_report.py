@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
@@ -15,6 +16,9 @@ import pytest
 from hand_built import HOSTILE, evidence
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from celery_triage import bundle, report
+from celery_triage.model import Section
+from celery_triage.redact import Redactor
 from celery_triage.report import archive, execute, pages, safe
 from celery_triage.show import units
 
@@ -320,3 +324,148 @@ def test_the_age_of_recorded_evidence_is_no_part_of_what_is_compared():
         cells = {cell.id: cell for cell in nbformat.read(path, as_version=4).cells}
         assert cells["setup"].metadata["tags"] == ["nbval-ignore-output"]
     assert units.duration(0) == "0 s"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A report on the incident built by hand, with two of the real runbooks, and a second on one that
+    dies."""
+    base = tmp_path_factory.mktemp("made")
+    lines: list[str] = []
+    real = report.run(evidence(), base / "reports", ["20", "40"], lines.append)
+    books = base / "books"
+    write_runbook(books, "00_dies", "import os; os._exit(1)")
+    write_runbook(books, "10_fine", "1 + 1")
+    broken = report.run(evidence(), base / "reports", (), folder=books)
+    return real, broken, lines, base
+
+
+def files_of(folder: Path) -> list[str]:
+    return sorted(
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if path.is_file() and "evidence" not in path.parts
+    )
+
+
+def test_a_report_folder_holds_what_the_design_says(made):
+    """First page, a page for each runbook, notebooks as executed, summary, evidence, calls, rules, patch
+    or none."""
+    real, _, lines, _ = made
+    assert real.stopped == () and lines[0] == "executing 2 runbooks" and len(lines) == 3
+    assert set(files_of(real.path)) - {"fix.patch"} == {
+        "20_logs.html",
+        "40_database.html",
+        "calls.txt",
+        "index.html",
+        "notebooks/20_logs.ipynb",
+        "notebooks/40_database.ipynb",
+        "rules.html",
+        "summary.json",
+    }
+    assert (real.path / "calls.txt").read_text().splitlines() == list(evidence().calls)
+    again = bundle.load(real.path / "evidence")
+    assert {name: section.data for name, section in again.sections.items()} == {
+        name: section.data for name, section in evidence().sections.items()
+    }
+
+
+def test_the_first_page_tells_the_whole_diagnosis(made):
+    """Verdict, each cause with state, certainty, quoted proof and its place, cure, services, unknown,
+    versions."""
+    real, _, _, _ = made
+    html = (real.path / "index.html").read_text()
+    summary = json.loads((real.path / "summary.json").read_text())
+    assert summary["verdict"] == "critical" and "CRITICAL" in html
+    findings = {finding["id"]: finding for finding in summary["findings"]}
+    assert len(summary["causes"]) >= 3
+    text = " ".join(re.sub(r"<[^>]+>", " ", html).split())
+    for id in summary["causes"]:
+        assert f'id="{id}"' in html and f"rules.html#{findings[id]['code']}" in html
+    for part in (
+        "● active",
+        "◐ latent",
+        "confirmed",
+        "logs/email_worker, line 30, 2026-11-23 14:13:54 UTC",
+        "--queues",
+        "CREATE DATABASE",
+        "Risk",
+        "Verify that it worked",
+        "Services",
+        "email_worker",
+        "Where each start stops",
+        "Not checked, and why",
+        "log driver none keeps no logs",
+        "2 calls made",
+        "Docker Engine",
+        "Celery",
+    ):
+        assert part in text or part.lower() in text, part
+
+
+def test_no_page_of_a_report_runs_or_loads_anything_although_its_logs_try(made):
+    """The hostile lines of the log are on the pages, as text; every page carries the policy."""
+    real, broken, _, base = made
+    pages_ = [*real.path.glob("*.html"), *broken.path.glob("*.html"), base / "reports" / "index.html"]
+    assert len(pages_) == 4 + 4 + 1
+    for page in pages_:
+        text = page.read_text()
+        assert Outline(text).offences == [], page.name
+        assert POLICY in text.replace("&#39;", "'"), page.name
+    assert "&lt;script&gt;alert(" in (real.path / "20_logs.html").read_text()
+
+
+def test_every_link_of_a_report_leads_to_something_in_it(made):
+    """Offline, and wherever the folder was copied."""
+    real, _, _, _ = made
+    for page in real.path.glob("*.html"):
+        for tag, name, value in Outline(page.read_text()).attributes:
+            if tag == "a" and name == "href":
+                file, _, place = value.partition("#")
+                target = real.path / file if file else page
+                assert target.exists(), f"{page.name}: {value}"
+                assert not place or f'id="{place}"' in target.read_text(), f"{page.name}: {value}"
+
+
+def test_nothing_in_a_report_names_this_machine(made):
+    """No path of the interpreter, the repository, the home or the folder of reports."""
+    real, _, _, base = made
+    root = Path(__file__).resolve().parents[2]
+    for path in real.path.rglob("*"):
+        if path.is_file():
+            text = path.read_text()
+            for trace in (str(base), str(root), sys.prefix, f"{Path.home()}/"):
+                assert trace not in text, f"{path.name} names {trace}"
+
+
+def test_a_notebook_that_dies_costs_its_page_and_the_first_page_says_so(made):
+    """The verdict is the same, the other page is whole, the reader is told."""
+    real, broken, _, _ = made
+    html = (broken.path / "index.html").read_text()
+    assert broken.stopped == ("00_dies: its kernel died",)
+    assert broken.diagnosis == real.diagnosis
+    assert "A page is incomplete." in html and "00 dies: its kernel died" in html
+    assert "This page is incomplete." in (broken.path / "00_dies.html").read_text()
+    assert "This page is incomplete." not in (broken.path / "10_fine.html").read_text()
+
+
+def test_a_report_that_would_hold_a_known_secret_is_not_published(tmp_path):
+    """The files are named, the secret is not, and nothing is left."""
+    redactor = Redactor()
+    secret = "tr0ub4dor-and-three"
+    redactor.learn(secret)
+    lines = [["2026-11-23T14:00:00Z", "err", f"the password is {secret}"]]
+    leaking = evidence(
+        logs__flower=Section("logs/flower", "ok", {"driver": "json-file", "lines": lines, "cut": None})
+    )
+    book = write_runbook(tmp_path / "books", "00_fine", "1")
+    with pytest.raises(archive.Leak) as error:
+        report.run(leaking, tmp_path / "reports", (), folder=book.parent, redactor=redactor)
+    assert "evidence/logs/flower" in str(error.value) and secret not in str(error.value)
+    assert list((tmp_path / "reports").iterdir()) == []
+
+
+def test_a_runbook_that_is_not_there_is_named_with_those_that_are(tmp_path):
+    """`--only 99` says what there is."""
+    with pytest.raises(report.NoRunbooks, match="no runbook 99; there are 00_triage, 10_restarts"):
+        report.run(evidence(), tmp_path, ["99"])

@@ -86,7 +86,8 @@ def run(
 
 
 def _write_pages(making: Path, look: Look, executed: Sequence[execute.Executed], patch: bool) -> None:
-    made = [pages.read(one) for one in executed]
+    there = {f"{one.runbook}.html" for one in executed}
+    made = [pages.read(one, there) for one in executed]
     navigation = [pages.Page("index.html", "Report"), *made, pages.Page("rules.html", "rules")]
     report = front.about(look)
     for page in made:

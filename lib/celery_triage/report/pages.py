@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
@@ -57,8 +58,11 @@ def render(template: str, **values: Any) -> str:
     return environment().get_template(template).render(css=css(), **values) + "\n"
 
 
-def read(executed: Executed) -> Page:
-    """What an executed notebook shows, cleaned. A file that cannot be read gives a page without cells."""
+def read(executed: Executed, there: Collection[str] | None = None) -> Page:
+    """What an executed notebook shows, cleaned. A file that cannot be read gives a page without cells.
+
+    ``there`` are the pages of the report, so that no link leads to a runbook that was left out.
+    """
     import nbformat
 
     name = executed.runbook
@@ -68,7 +72,7 @@ def read(executed: Executed) -> Page:
     except Exception as error:  # missing, cut or not a notebook: the page is lost, the report is not
         why = executed.why or f"the notebook cannot be read: {type(error).__name__}"
         return Page(file, label, label, why, executed.seconds)
-    cells = [made for made in map(_cell, notebook.cells) if made]
+    cells = [made for made in (_cell(cell, there) for cell in notebook.cells) if made]
     return Page(file, label, _title(notebook) or label, executed.why, executed.seconds, cells)
 
 
@@ -79,23 +83,23 @@ def _title(notebook: Any) -> str:
     return ""
 
 
-def _cell(cell: Any) -> dict[str, Any] | None:
+def _cell(cell: Any, there: Collection[str] | None) -> dict[str, Any] | None:
     if cell.cell_type == "markdown":
         return {"kind": "prose", "html": markdown(cell.source)}
     if cell.cell_type != "code":
         return None
-    outputs = [made for made in map(_output, cell.get("outputs", ())) if made]
+    outputs = [made for made in (_output(one, there) for one in cell.get("outputs", ())) if made]
     tags = cell.metadata.get("tags", [])
     label = next((words for tag, words in LABELS.items() if tag in tags), "code")
     return {"kind": "code", "source": cell.source, "outputs": outputs, "label": label}
 
 
-def _output(output: Any) -> Markup | None:
+def _output(output: Any, there: Collection[str] | None) -> Markup | None:
     """One output as safe HTML: cleaned where it is HTML, escaped where it is text."""
     kind = output.output_type
     if kind in ("execute_result", "display_data"):
         if "text/html" in output.data:
-            return clean(_joined(output.data["text/html"]))
+            return clean(_joined(output.data["text/html"]), there)
         return Markup("<pre>{}</pre>").format(_joined(output.data.get("text/plain", "")))
     if kind == "stream":
         return Markup("<pre>{}</pre>").format(_joined(output.text))

@@ -8,6 +8,7 @@ notebook's author wrote by hand.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 import nh3
 from markdown_it import MarkdownIt
@@ -30,27 +31,37 @@ INSIDE = re.compile(r"(?:(?:\.\./|\./)?[\w.-]+(?:/[\w.-]+)*)?(?:#[\w.-]*)?")
 IMAGE = re.compile(r"data:image/(?:svg\+xml|png);base64,[A-Za-z0-9+/=]+")
 
 
-def clean(html: str) -> Markup:
-    """HTML with only what the allow-list names. Scripts and styles go with what they hold."""
+def clean(html: str, there: Collection[str] | None = None) -> Markup:
+    """HTML with only what the allow-list names. Scripts and styles go with what they hold.
+
+    ``there`` are the pages of this report: a link to a runbook that is none of them becomes plain text.
+    """
+
+    def attribute(tag: str, name: str, value: str) -> str | None:
+        if name == "href":
+            link = page_link(value) if INSIDE.fullmatch(value) else None
+            missing = (
+                link
+                and there is not None
+                and value.partition("#")[0].endswith(".ipynb")
+                and link.partition("#")[0] not in there
+            )
+            return None if missing else link
+        if name == "src":
+            return value if IMAGE.fullmatch(value) else None
+        return value
+
     return Markup(
         nh3.clean(
             html,
             tags=TAGS,
             attributes=ATTRIBUTES,
-            attribute_filter=_attribute,
+            attribute_filter=attribute,
             link_rel=None,
             url_schemes={"data"},
             clean_content_tags={"script", "style"},
         )
     )
-
-
-def _attribute(tag: str, name: str, value: str) -> str | None:
-    if name == "href":
-        return page_link(value) if INSIDE.fullmatch(value) else None
-    if name == "src":
-        return value if IMAGE.fullmatch(value) else None
-    return value
 
 
 def page_link(link: str) -> str:
