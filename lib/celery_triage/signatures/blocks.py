@@ -168,17 +168,16 @@ class _Cutter:
 
     def belongs(self, first: int, place: int, head: Block) -> bool:
         text = self.texts[place]
-        if _head(text) is not None or _USAGE.match(text):
+        if _head(text) is not None or self.lines[place][1] != self.lines[first][1] or _IGNORED.match(text):
             return False
-        if self.lines[place][1] != self.lines[first][1]:
+        pause = self.pause(place)
+        if pause is None and _USAGE.match(text):
             return False
-        if (
-            _TRACEBACK.match(text)
-            and head.level in ("INFO", "DEBUG")
-            and not head.message.startswith("Task ")
-        ):
-            return False  # only records of errors, and of tasks that are tried again, come with a traceback
-        return True
+        if pause is not None and pause >= TOGETHER:
+            return False
+        # Only records of errors, and of tasks that are tried again, come with a traceback.
+        with_traceback = head.level not in ("INFO", "DEBUG") or head.message.startswith("Task ")
+        return with_traceback or not _TRACEBACK.match(text)
 
     def pause(self, place: int) -> float | None:
         try:

@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
-#: Where a pattern is looked for: the sentence of a usage error; ``type: message`` of an exception; a record or
-#: line of the process itself (from its first word on); a server's log record.
+#: Where a pattern is looked for: the sentence of a usage error; ``type: message`` of an exception; a record
+#: or line of the process itself (from its first word on); a server's log record.
 PLACES = ("usage", "exception", "message", "line", "postgres", "redis", "rabbitmq")
 _KEYS = {
     "id",
@@ -26,7 +26,6 @@ _KEYS = {
     "seen",
     "sources",
     "object",
-    "ends",
 }
 _REQUIRED = {"id", "code", "in", "pattern", "needs", "says", "sources"}
 #: A group that may repeat itself and is itself repeated takes exponential time; so does ``(.*)*``.
@@ -44,7 +43,7 @@ class Signature:
     the traceback must be in such a file (empty where the traceback is cut off); ``says``: what it means,
     one sentence; ``harmless``: why it is harmless, empty where it is not; ``seen``: the versions on which
     it was recorded; ``sources`` for the rest. ``object``: a fixed object where the pattern has no group of
-    that name. ``ends``: a process that says this ends."""
+    that name."""
 
     id: str
     code: str
@@ -57,7 +56,6 @@ class Signature:
     harmless: str = ""
     seen: tuple[str, ...] = ()
     object: str = ""
-    ends: bool = False
 
 
 @cache
@@ -112,7 +110,6 @@ def _signature(entry: Any, line: int) -> Signature:
         " ".join(str(entry.get("harmless", "")).split()),
         tuple(map(str, entry.get("seen", ()))),
         str(entry.get("object", "")),
-        bool(entry.get("ends", False)),
     )
 
 

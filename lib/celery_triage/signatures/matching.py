@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from celery_triage.signatures.blocks import Block, Exc, blocks, from_repr
 from celery_triage.signatures.catalogue import Signature, catalogue
 
-#: ``death``: the process's own last words, it ends with them; ``running``: its own words, it goes on; ``task``:
-#: what a task raised, in a worker that goes on; ``quoted``: a text inside a message of the application, which
-#: says nothing about this process.
+#: ``death``: the process's own last words, it ends with them; ``running``: its own words, it goes on;
+#: ``task``: what a task raised or an application logged with a traceback, in a process that goes on;
+#: ``quoted``: a text inside a message of the application, which says nothing about this process.
 CONTEXTS = ("death", "running", "task", "quoted")
 #: Of more places than that only the first and the last ones are kept.
 MOST_PLACES = 200
@@ -66,6 +66,8 @@ _OWN = (
     "RuntimeWarning",
     "Unknown task",
 )
+#: What Celery says of itself in a pool process; all else there is the application's, whatever it looks like.
+_OWN_IN_POOL = ("Failed operation",)
 _OUTSIDE = re.compile(r"\S+celery/app/trace\.py:\d+: RuntimeWarning: Exception raised outside body: ")
 _TASK = re.compile(r"Task \S+\[[0-9a-f-]{8,40}\] ")
 _LOADING = re.compile(r"While trying to load the module (\S+) the following error occurred")
@@ -148,6 +150,8 @@ class _Finder:
         return sorted(self.seen.values(), key=lambda seen: seen.lines[0])
 
     def add(self, signature: Signature, found: re.Match[str], context: str, place: int) -> None:
+        if signature.harmless and context == "death":
+            context = "running"
         groups = found.groupdict()
         object_ = (groups.get("object") or groups.get("object2") or signature.object).strip()
         seen = self.seen.setdefault((signature.id, object_, context), _Seen(signature, object_, context))
@@ -191,7 +195,7 @@ class _Finder:
 
     def record(self, number: int, block: Block) -> None:
         message = block.message
-        if message.startswith(_DEATHS):
+        if message.startswith(_DEATHS) and _main(block):
             context = self.ends(number)
             if not self.exceptions(block, context):
                 self.shown(block, context)
@@ -199,16 +203,14 @@ class _Finder:
             self.text("message", message, "running", block.place)
             if not self.exceptions(block, "task"):
                 self.text("exception", message, "task", block.place, anywhere=True)
-        elif message.startswith(_OWN) or _OUTSIDE.match(message):
+        elif _OUTSIDE.match(message) or message.startswith(_OWN if _main(block) else _OWN_IN_POOL):
             if not self.exceptions(block, "running"):
                 self.text("message", message, "running", block.place)
         elif block.source == "app" and block.exceptions:
             self.exceptions(block, "task")
-        elif self.text("message", message, "running", block.place):
+        elif _main(block) and self.text("message", message, "running", block.place):
             pass
-        elif block.exceptions:  # an application's own ``log.exception``
-            self.exceptions(block, "task")
-        else:
+        elif not self.exceptions(block, "task"):  # an application's own ``log.exception``, or words
             self.quoted(message, block.place)
 
     def shown(self, block: Block, context: str) -> None:
@@ -252,6 +254,11 @@ class _Finder:
                 if found and (signature.id, str(found.groupdict())) not in said:
                     said.add((signature.id, str(found.groupdict())))
                     self.add(signature, found, "quoted", place)
+
+
+def _main(block: Block) -> bool:
+    """Whether the process itself speaks, not one of its pool's."""
+    return block.source == "flower" or block.process in ("MainProcess", "")
 
 
 def is_task(message: str) -> bool:

@@ -113,8 +113,12 @@ class Stack:
         )
 
     def starting(self) -> None:
-        """A copy of the cluster that waits for its log for ever: every connection is told that it is starting."""
-        copy, postgres = self.folder / "starting", {"user": "postgres", "group": "postgres", "extra_groups": []}
+        """A copy of the cluster that waits for its log for ever: every connection is told that it is
+        starting."""
+        copy, postgres = (
+            self.folder / "starting",
+            {"user": "postgres", "group": "postgres", "extra_groups": []},
+        )
         copy.mkdir()
         user = pwd.getpwnam("postgres")
         os.chown(copy, user.pw_uid, user.pw_gid)
@@ -123,39 +127,104 @@ class Stack:
             file.write("host replication postgres all trust\n")
         self.sql("select pg_reload_conf()")
         subprocess.run(
-            [str(self.postgres / "pg_basebackup"), "-h", "127.0.0.3", "-U", "postgres", "-D", str(copy), "-X", "none"],
-            check=True, cwd="/", stderr=subprocess.DEVNULL, **postgres)
+            [
+                str(self.postgres / "pg_basebackup"),
+                "-h",
+                "127.0.0.3",
+                "-U",
+                "postgres",
+                "-D",
+                str(copy),
+                "-X",
+                "none",
+            ],
+            check=True,
+            cwd="/",
+            stderr=subprocess.DEVNULL,
+            **postgres,
+        )
         (copy / "recovery.signal").touch()
         with (copy / "postgresql.conf").open("a") as file:
-            file.write("listen_addresses = '127.0.0.5'\nunix_socket_directories = ''\n"
-                       "restore_command = 'sleep 1000'\n")
-        self.running.append(subprocess.Popen(
-            [str(self.postgres / "postgres"), "-D", str(copy)], cwd="/", stdout=subprocess.DEVNULL,
-            stderr=(self.folder / "starting.log").open("w"), **postgres))
+            file.write(
+                "listen_addresses = '127.0.0.5'\nunix_socket_directories = ''\n"
+                "restore_command = 'sleep 1000'\n"
+            )
+        self.running.append(
+            subprocess.Popen(
+                [str(self.postgres / "postgres"), "-D", str(copy)],
+                cwd="/",
+                stdout=subprocess.DEVNULL,
+                stderr=(self.folder / "starting.log").open("w"),
+                **postgres,
+            )
+        )
 
     def server_logs(self) -> None:
         """What the servers themselves log of clients that are refused."""
         for user, password, host, database in (
-            ("postgres", "", "127.0.0.3", "ai_backend_missing"), ("root", "", "127.0.0.3", "postgres"),
-            ("app", "wrong-example", "127.0.0.3", "ai_backend"), ("nologin_role", "app-example", "127.0.0.3", "x"),
+            ("postgres", "", "127.0.0.3", "ai_backend_missing"),
+            ("root", "", "127.0.0.3", "postgres"),
+            ("app", "wrong-example", "127.0.0.3", "ai_backend"),
+            ("nologin_role", "app-example", "127.0.0.3", "x"),
             ("outsider", "x", "127.0.0.3", "ai_backend"),
-            ("root", "", "/tmp", "postgres"), ("postgres", "", "127.0.0.5", "postgres"),
+            ("root", "", "/tmp", "postgres"),
+            ("postgres", "", "127.0.0.5", "postgres"),
         ):
             subprocess.run(
-                [str(self.postgres / "psql"), "-h", host, "-U", user, "-c", "select 1 from nowhere", database],
-                env={"PGPASSWORD": password}, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                [
+                    str(self.postgres / "psql"),
+                    "-h",
+                    host,
+                    "-U",
+                    user,
+                    "-c",
+                    "select 1 from nowhere",
+                    database,
+                ],
+                env={"PGPASSWORD": password},
+                check=False,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+        held = [
+            subprocess.Popen(
+                [
+                    str(self.postgres / "psql"),
+                    "-h",
+                    "127.0.0.3",
+                    "-U",
+                    "postgres",
+                    "-c",
+                    "select pg_sleep(2)",
+                ],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            for _ in range(14)
+        ]  # two more than the server takes
+        for process in held:
+            process.wait()
         self.sql("create table here (x int)")
-        subprocess.run([str(self.postgres / "psql"), "-h", "127.0.0.3", "-U", "postgres", "-c", "select 1 from nowhere"],
-                       check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        subprocess.run(
+            [str(self.postgres / "psql"), "-h", "127.0.0.3", "-U", "postgres", "-c", "select 1 from nowhere"],
+            check=False,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         version = "PostgreSQL 15"
-        for name, path in (("server-postgres", self.folder / "data" / "log"),
-                           ("server-postgres-starting", self.folder / "starting.log")):
+        for name, path in (
+            ("server-postgres", self.folder / "data" / "log"),
+            ("server-postgres-starting", self.folder / "starting.log"),
+        ):
             stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
             lines = path.read_text().splitlines()
             (HERE / f"{name}_15.log").write_text(
                 f"## command: postgres\n## versions: {version}\n## exit: none\n## seconds: none\n"
                 f"## what: the server's own log of clients that it refused\n"
-                + "".join(f"{stamp} err {line.replace(str(self.folder), '/var/lib/postgresql')}\n" for line in lines))
+                + "".join(
+                    f"{stamp} err {line.replace(str(self.folder), '/var/lib/postgresql')}\n" for line in lines
+                )
+            )
 
     def stop(self) -> None:
         subprocess.run(
@@ -212,6 +281,7 @@ class Recorder:
         time.sleep(2 if held else 0)
         lines, code, seconds = self.run(scenario, app, env)
         lines = without_hiding(lines)
+        lines, left_out = (lines, 0) if scenario.get("whole") else shortened(lines)
         for process in held:
             process.kill()
             process.wait()
@@ -236,7 +306,7 @@ class Recorder:
             "exit": code,
             "seconds": f"{seconds:.1f}",
             "what": scenario["what"],
-            **scenario.get("facts", {}),
+            **({"left out": f"{left_out} lines behind line {FIRST}"} if left_out else {}),
         }
         text = "".join(f"## {key}: {value}\n" for key, value in head.items())
         text += "".join(f"{stamp} {stream} {self.plain(line, app, base)}\n" for stamp, stream, line in lines)
@@ -316,12 +386,13 @@ class Recorder:
             re.escape(str(self.environments)) + r"/drv/\w+", "/usr/local/lib/python3.11/site-packages", line
         )
         line = re.sub(r"/[^\s\"']*/lib/python3\.11/(?!site-packages)", "/usr/local/lib/python3.11/", line)
+        line = re.sub(r"Linux-\d\S*-x86_64-with", "Linux-6.1.0-x86_64-with", line)
         return line.replace(str(self.folder), "/tmp")
 
 
 def without_hiding(lines: list[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
-    """The lines without the frames of the modules that hide installed packages: a package that is really not there
-    has none."""
+    """The lines without the frames of the modules that hide installed packages: a package that is really
+    not there has none."""
     kept, skip = [], 0
     for line in lines:
         if "/without/" in line[2]:
@@ -330,6 +401,17 @@ def without_hiding(lines: list[tuple[str, str, str]]) -> list[tuple[str, str, st
             kept.append(line)
         skip = max(0, skip - 1)
     return kept
+
+
+FIRST, LAST = 500, 100
+
+
+def shortened(lines: list[tuple[str, str, str]]) -> tuple[list[tuple[str, str, str]], int]:
+    """A very long recording without its middle (beat prints a traceback as one record for each write), and
+    how many lines that were."""
+    if len(lines) <= FIRST + LAST:
+        return lines, 0
+    return lines[:FIRST] + lines[-LAST:], len(lines) - FIRST - LAST
 
 
 def main() -> None:

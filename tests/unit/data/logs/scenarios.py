@@ -46,6 +46,7 @@ SCENARIOS: dict[str, dict] = {
     "quoting-worker": worker(
         "a healthy worker whose tasks log the incident's error texts and fail with errors of their own database",
         limit=14,
+        whole=True,
         then=[
             (
                 7,
@@ -245,6 +246,29 @@ SCENARIOS: dict[str, dict] = {
         "command": BEAT,
         "limit": 12,
         "env": {"CELERY_BROKER_URL": "redis://redis-wrong:6379/0"},
+    },
+    "broker-refused-beat": {
+        "what": "beat with a broker where nothing listens",
+        "command": BEAT,
+        "on": NEW,
+        "limit": 9,
+        "env": {"CELERY_BROKER_URL": "redis://nothing-listens:6379/0"},
+    },
+    "broker-wrong-host-flower": {
+        "what": "Flower with a broker host that nothing knows",
+        "on": NEW,
+        "limit": 9,
+        "packages": ("flower22", "psycopg3"),
+        "command": "celery -A shared.infrastructure.celery_app flower --port=5555",
+        "env": {"CELERY_BROKER_URL": "redis://redis-wrong:6379/0"},
+    },
+    "broker-refused-flower": {
+        "what": "Flower with a broker where nothing listens",
+        "on": NEW,
+        "limit": 9,
+        "packages": ("flower22", "psycopg3"),
+        "command": "celery -A shared.infrastructure.celery_app flower --port=5555",
+        "env": {"CELERY_BROKER_URL": "redis://nothing-listens:6379/0"},
     },
     "broker-refused": worker(
         "a broker where nothing listens",

@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import time
+from pathlib import Path
 
 from celery.utils.log import get_task_logger
 
@@ -11,19 +12,11 @@ from shared.infrastructure.celery_app import app
 
 log = get_task_logger(__name__)
 
-QUOTES = (
-    'connection failed: FATAL: database "ai_backend" does not exist',
-    "Error: No such option: --queue (Possible options: --exclude-queues, --queues)",
-    "sqlalchemy.exc.OperationalError: (psycopg.OperationalError) connection failed: "
-    'FATAL:  database "ai_backend" does not exist',
-    "consumer: Cannot connect to redis://redis:6379/0: Error 111 connecting to redis:6379. Connection refused..",
-    "ModuleNotFoundError: No module named 'psycopg2'",
-    "Unable to load celery application.",
-    "redis.exceptions.AuthenticationError: WRONGPASS invalid username-password pair or user is disabled.",
-    'psycopg.OperationalError: FATAL:  sorry, too many clients already',
-    "Error: No such command 'flower'.",
-    "MISCONF Redis is configured to save RDB snapshots",
-    "Process 'ForkPoolWorker-1' pid:14 exited with 'signal 9 (SIGKILL)'",
+QUOTES = Path("quotes.txt").read_text().splitlines()
+USAGE = "Usage: celery worker [OPTIONS]\nTry 'celery worker --help' for help.\n\n"
+TRACEBACK = (
+    "Traceback (most recent call last):\n"
+    '  File "/usr/local/lib/python3.11/site-packages/sqlalchemy/engine/create.py", line 617, in create_engine\n'
 )
 
 
@@ -39,11 +32,12 @@ def failing(reason):
 
 @app.task
 def quoting():
+    """Log what other processes said, in all the ways in which an application may."""
     for quote in QUOTES:
         log.error("a ticket says: %s", quote)
-    log.warning("first\n%s", "\n".join(QUOTES))
-    logging.getLogger("shared.mail").error("bounced: %s", QUOTES[0])
-    print("Error: No such option: --queue (Possible options: --exclude-queues, --queues)")
+        log.error("a ticket says:\n%s%s\n%s", USAGE, quote, TRACEBACK + quote)
+        logging.getLogger("shared.mail").error("%s", quote)
+        print(quote)
 
 
 @app.task
