@@ -114,10 +114,10 @@ NO_BROKER = [
 ]
 
 
-def banner(label: str) -> list[str]:
+def banner(label: str, version: str = "5.6.3") -> list[str]:
     """What a worker says until it is ready."""
     return [
-        f" -------------- {label}@{hostname(label)} v5.6.3 (recovery)",
+        f" -------------- {label}@{hostname(label)} v{version} (recovery)",
         "- ** ---------- [config]",
         "- ** ---------- .> app:         ai_backend:0x7f284cdec7d0",
         "- ** ---------- .> transport:   redis://redis:6379/0",
@@ -131,11 +131,11 @@ def banner(label: str) -> list[str]:
     ]
 
 
-def ready(label: str) -> list[str]:
+def ready(label: str, version: str = "5.6.3") -> list[str]:
     """The whole start of a healthy worker, beat or Flower."""
     if label == "celery_beat":
         return [
-            "celery beat v5.6.3 (recovery) is starting.",
+            f"celery beat v{version} (recovery) is starting.",
             "LocalTime -> 2026-11-23 12:00:00",
             "Configuration ->",
             "    . broker -> redis://redis:6379/0",
@@ -152,7 +152,7 @@ def ready(label: str) -> list[str]:
     if label not in QUEUES:
         return [f"{label} is ready to accept connections"]
     return [
-        *banner(label),
+        *banner(label, version),
         "[2026-11-23 12:00:02,554: INFO/MainProcess] Connected to redis://redis:6379/0",
         "[2026-11-23 12:00:02,556: INFO/MainProcess] mingle: searching for neighbors",
         "[2026-11-23 12:00:03,618: INFO/MainProcess] mingle: all alone",
@@ -212,7 +212,7 @@ class Incident:
         self.redis: dict = {}
         self.started = 10.0
         for label in (*CELERY, "postgres", "redis"):
-            self.life(label, self.started, None, lines=ready(label))
+            self.life(label, self.started, None, lines=ready(label, celery))
 
     # --- what can be changed ------------------------------------------------------------------------------
 
@@ -251,7 +251,15 @@ class Incident:
         spread: float = 0.1,
     ) -> Incident:
         """One more life: from ``start`` to ``end`` (None: still running), saying ``lines``."""
-        self.lives.setdefault(label, []).append({"start": start, "end": end, "exit": exit_code, "oom": oom})
+        self.lives.setdefault(label, []).append(
+            {
+                "start": start,
+                "end": end,
+                "exit": exit_code,
+                "oom": oom,
+                "ready": any("ready." in text for text in lines or ()),
+            }
+        )
         for number, text in enumerate(lines or ()):
             at = start + 0.3 + number * spread / max(len(lines), 1)
             self.logs.setdefault(label, []).append([iso(at), "err", text])
@@ -363,7 +371,7 @@ class Incident:
                         "replies": {
                             f"{label}@{hostname(label)}": {"label": label, "ms": 4.0, "stats": {}}
                             for label in WORKERS
-                            if self.lives[label][-1]["end"] is None
+                            if self.lives[label][-1].get("ready")
                         },
                     }
                 ]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from celery_triage.checks.course import Course
 from celery_triage.checks.registry import RULES, Look, Prediction, check
 from celery_triage.checks.restarts import concerned, ended, looping
 from celery_triage.checks.words import listed, shown
+from celery_triage.lives import Life
 from celery_triage.model import Finding, Proof, Remedy
 from celery_triage.remedies import alive
 from celery_triage.signatures import unrecognised
@@ -25,6 +27,14 @@ def _down(look: Look, service: Service) -> bool:
     if not failed:
         return False
     return status in ("exited", "dead") or looping(service, look.course(service), failed)
+
+
+def _last_words(course: Course) -> Life | None:
+    """The last life that ended with an error and said something; else the last that ended with one. The log
+    is read a moment before the state, so the words of the very last life can be missing."""
+    failed = [life for life in course.lives if life.failed]
+    spoken = [life for life in failed if course.lines(life) and life.exit_code == failed[-1].exit_code]
+    return (spoken or failed or [None])[-1]
 
 
 @check(
@@ -63,10 +73,8 @@ def unrecognised_death(look: Look) -> Iterator[Finding]:
             continue
         section = look.section(f"logs/{service.label}")
         course = look.course(service)
-        life = course.told
-        if not section.readable or life is None or not life.failed or course.deaths(life):
-            continue
-        if life.exit_code in SILENT:
+        life = _last_words(course)
+        if not section.readable or life is None or course.deaths(life) or life.exit_code in SILENT:
             continue  # a process that was killed or told to end has no last words
         lines = course.lines(life)
         shapes = unrecognised(lines, first_line=life.first_line or 1)
@@ -137,9 +145,10 @@ def known_death(look: Look) -> Iterator[Finding]:
             continue
         section = look.section(f"logs/{service.label}")
         course = look.course(service)
-        if not section.readable or course.told is None:
+        life = _last_words(course)
+        if not section.readable or life is None:
             continue
-        for said in course.deaths(course.told):
+        for said in course.deaths(life):
             if said.code not in RULES or said.code == look.rule.code:
                 found.setdefault((said.object or said.signature, said.says), []).append((service, said))
     for (thing, says), pairs in found.items():

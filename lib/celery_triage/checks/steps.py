@@ -32,6 +32,8 @@ STEPS = (
     "results",
 )
 _BACKEND = ("driver", "database")
+#: Positions with room between them, for what moves to another step.
+_AT = {step: 10 * number for number, step in enumerate(STEPS)}
 
 
 def version_of(service: Service) -> tuple[int, int] | None:
@@ -55,11 +57,12 @@ def checks_backend_at_start(service: Service) -> bool | None:
 
 def place(step: str, service: Service | None) -> int:
     """The position of a rule's step in the start of this service; ``results`` is the last."""
+    behind = 0
     if service is not None:
         if step in _BACKEND and checks_backend_at_start(service) is False:
-            step = "results"
+            step, behind = "results", 1 + _BACKEND.index(step)
         elif step == "broker" and service.role == "flower":
             step = "consuming"
         elif step == "subcommand" and (version_of(service) or (9, 9)) < (5, 5):
-            return STEPS.index("app") * 2 + 1
-    return STEPS.index(step) * 2
+            return _AT["app"] + 1
+    return _AT[step] + behind

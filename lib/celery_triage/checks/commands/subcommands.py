@@ -58,7 +58,7 @@ def subcommand_not_available(look: Look) -> Iterator[Finding]:
         if launch.subcommand == "flower" and (service.packages.get("flower") or {}).get("present") is None:
             look.needs_file(service, "whether Flower is in the image is not known")
         for problem in launch.problems:
-            if problem.kind == "unknown_command" and problem.before_app:
+            if problem.kind == "unknown_command" and problem.token == launch.subcommand:
                 name = "flower-not-installed" if problem.token == "flower" else "subcommand-not-available"
                 found.setdefault((name, problem.token), []).append((service, problem))
             elif problem.kind == "no_command":
