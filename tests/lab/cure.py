@@ -22,16 +22,22 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True)
+class ByHand:
+    """What a person does for the finding of that name."""
+
+    name: str
+
+
+@dataclass(frozen=True)
 class Plan:
-    """What a diagnosis tells to do: edits, what a person does for the findings in ``manual``, commands.
+    """What a diagnosis tells to do: all edits, then step by step a command (text) or something by hand.
 
     ``kinds`` are the kinds of remedy, one for each cause in their order.
     """
 
     kinds: tuple[str, ...] = ()
     edits: tuple[Mapping[str, Any], ...] = ()
-    manual: tuple[str, ...] = ()
-    commands: tuple[str, ...] = ()
+    steps: tuple[str | ByHand, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,8 +91,7 @@ def plan(
     """
     kinds: list[str] = []
     edits: list[Mapping[str, Any]] = []
-    by_hand: list[str] = []
-    commands: list[str] = []
+    steps: list[str | ByHand] = []
     for cause in causes:
         name = cause["name"]
         remedy = cause.get("remedy")
@@ -102,14 +107,13 @@ def plan(
         elif kind == "manual":
             if name not in manual:
                 raise Refused(f"{name}: the remedy is manual and the fault does not say what the person does")
-            by_hand += [name] if name not in by_hand else []
-            source = {}
+            source = {"commands": [ByHand(name)]}
         else:
             raise Refused(f"{name}: remedy of unknown kind {kind!r}")
         kinds.append(str(kind))
         edits += [edit for edit in source.get("edits") or () if edit not in edits]
-        commands += [command for command in source.get("commands") or () if command not in commands]
-    return Plan(tuple(kinds), tuple(edits), tuple(by_hand), tuple(commands))
+        steps += [step for step in source.get("commands") or () if step not in steps]
+    return Plan(tuple(kinds), tuple(edits), tuple(steps))
 
 
 def _chosen(name: str, remedy: Mapping[str, Any], choice: Mapping[str, str]) -> Mapping[str, Any]:
@@ -226,21 +230,24 @@ def run_command(
 
 
 def carry_out(
-    steps: Plan, folder: Path, cwd: Path, by_hand: Callable[[str], object] | None = None,
+    todo: Plan, folder: Path, cwd: Path, by_hand: Callable[[str], object] | None = None,
     seconds: float = 300.0, env: Mapping[str, str] | None = None,
 ) -> Done:
-    """Applies the edits to files in ``folder``, does by hand what is manual, then runs every command once.
+    """Applies the edits to files in ``folder``, then takes every step once: ``cwd`` is where commands run.
 
-    Edits come first because they count the lines of the files as they were diagnosed. Commands run in ``cwd``
-    in their order; a failing one does not stop the next. ``by_hand`` is called with each finding's name.
+    Edits come first because they count the lines of the files as they were diagnosed. A failing command does
+    not stop the next step. ``by_hand`` is called with the finding's name for what is left to a person.
     """
     try:
-        files = apply_edits(steps.edits, folder)
+        files = tuple(apply_edits(todo.edits, folder))
     except Refused as error:
         return Done(refused=str(error))
-    for name in steps.manual:
-        if by_hand is None:
-            return Done(tuple(files), refused=f"{name}: nobody is there to do it by hand")
-        by_hand(name)
-    ran = tuple(run_command(command, cwd, seconds, env) for command in steps.commands)
-    return Done(tuple(files), ran)
+    ran: list[Ran] = []
+    for step in todo.steps:
+        if isinstance(step, str):
+            ran.append(run_command(step, cwd, seconds, env))
+        elif by_hand is None:
+            return Done(files, tuple(ran), f"{step.name}: nobody is there to do it by hand")
+        else:
+            by_hand(step.name)
+    return Done(files, tuple(ran))

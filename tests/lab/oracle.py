@@ -40,15 +40,21 @@ class Original:
     ports: Mapping[str, tuple[tuple[int, str], ...]]
     queues: Mapping[str, tuple[str, ...]]
     scheduler: bool
+    stopped: tuple[str, ...] = ()  # services that must be there and need not run
 
     @classmethod
-    def read(cls, compose_file: Path) -> Original:
-        """Reads the project's original Compose file; the labels of what runs are never asked."""
+    def read(cls, compose_file: Path, stopped: tuple[str, ...] = ()) -> Original:
+        """Reads the project's original Compose file; the labels of what runs are never asked.
+
+        Of the services in ``stopped`` nothing is expected but that their containers are there.
+        """
         services: dict[str, Any] = yaml.safe_load(compose_file.read_text(encoding="utf-8"))["services"]
         ports: dict[str, tuple[tuple[int, str], ...]] = {}
         queues: dict[str, tuple[str, ...]] = {}
         scheduler = False
         for name, service in services.items():
+            if name in stopped:
+                continue
             path = "/metrics" if "PROMETHEUS_PORT" in (service.get("environment") or {}) else "/"
             if service.get("expose"):
                 ports[name] = tuple((int(port), path) for port in service["expose"])
@@ -57,7 +63,8 @@ class Original:
             for queue in _queues(words):
                 queues[queue] = (*queues.get(queue, ()), name)
             scheduler = scheduler or "beat" in words
-        return cls(tuple(services), ports, queues, scheduler)
+        run = tuple(name for name in services if name not in stopped)
+        return cls(run, ports, queues, scheduler, tuple(stopped))
 
 
 def _queues(words: list[str]) -> list[str]:
@@ -119,7 +126,8 @@ def _until(deadline: float, name: str, ask: Callable[[], Answer], pause: float =
 
 def _all_run(place: Place, original: Original) -> Answer:
     now = lives(place.project)
-    wrong = [f"{service} is missing" for service in original.services if service not in now]
+    expected = (*original.services, *original.stopped)
+    wrong = [f"{service} is missing" for service in expected if service not in now]
     wrong += [
         f"{service} is {life.status} (exit code {life.exit_code})"
         for service in original.services for life in now.get(service, ()) if life.status != "running"

@@ -160,7 +160,7 @@ class TestPlan:
         """All remedies' edits and commands are gathered in the order of the causes, each once."""
         other = {"kind": "exact", "edits": self.EXACT["edits"], "commands": ["two", "up"]}
         steps = cure.plan([{"name": "x", "remedy": self.EXACT}, {"name": "y", "remedy": other}])
-        assert steps.commands == ("up", "one", "two")
+        assert steps.steps == ("up", "one", "two")
         assert len(steps.edits) == 1
         assert steps.kinds == ("exact", "exact")
 
@@ -168,7 +168,7 @@ class TestPlan:
         """The fault's choice picks the option by its name; without one, or with another, nothing is done."""
         options = [{"name": "a", "commands": ["A"]}, {"name": "b", "commands": ["B"]}]
         remedy = {"kind": "choice", "options": options}
-        assert cure.plan([{"name": "x", "remedy": remedy}], {"x": "b"}).commands == ("B",)
+        assert cure.plan([{"name": "x", "remedy": remedy}], {"x": "b"}).steps == ("B",)
         for choice in ({}, {"x": "c"}):
             with pytest.raises(cure.Refused):
                 cure.plan([{"name": "x", "remedy": remedy}], choice)
@@ -177,7 +177,7 @@ class TestPlan:
         """A manual remedy is left to a person, once for each finding, if the fault says what it is."""
         cause = {"name": "x", "remedy": {"kind": "manual", "summary": "build an image"}}
         steps = cure.plan([cause, cause], manual={"x": {}})
-        assert (steps.kinds, steps.manual, steps.commands) == (("manual", "manual"), ("x",), ())
+        assert (steps.kinds, steps.steps) == (("manual", "manual"), (cure.ByHand("x"),))
         with pytest.raises(cure.Refused):
             cure.plan([cause])
 
@@ -286,7 +286,7 @@ class TestCommands:
 
     def test_deadline(self, tmp_path):
         """A command that does not end is killed with its children, and that is told."""
-        steps = cure.Plan(commands=("sleep 60 & echo begun; wait",))
+        steps = cure.Plan(steps=("sleep 60 & echo begun; wait",))
         done = cure.carry_out(steps, tmp_path, tmp_path, seconds=0.5)
         assert done.ran[0].exit_code is None
         assert done.ran[0].seconds < 10
@@ -295,23 +295,23 @@ class TestCommands:
 
     def test_failure_is_told(self, tmp_path):
         """After a failing command the others still run, and the cure as a whole has failed."""
-        done = cure.carry_out(cure.Plan(commands=("echo no; exit 4", "touch made")), tmp_path, tmp_path)
+        done = cure.carry_out(cure.Plan(steps=("echo no; exit 4", "touch made")), tmp_path, tmp_path)
         assert (tmp_path / "made").exists()
         assert not done.ok
         assert "gave exit code 4: no" in done.why
 
     def test_edits_come_first(self, tmp_path):
-        """Edits, then the person's part, then commands; when an edit is refused nothing else is done."""
+        """Commands and the person's part follow all edits in order; after a refused edit nothing is done."""
         (tmp_path / "a").write_text("x\n")
         edit = {"file": "a", "line": 1, "old": "x", "new": "y"}
-        steps = cure.Plan(edits=(edit,), manual=("driver",), commands=("cat a",))
+        steps = cure.Plan(edits=(edit,), steps=("cat a", cure.ByHand("driver"), "cat a"))
 
         def by_hand(name):
             (tmp_path / "a").write_text((tmp_path / "a").read_text() + name)
 
         done = cure.carry_out(steps, tmp_path, tmp_path, by_hand)
         assert done.ok
-        assert done.ran[0].output == "y\ndriver"
+        assert [ran.output for ran in done.ran] == ["y\n", "y\ndriver"]
         again = cure.carry_out(steps, tmp_path, tmp_path, by_hand)
         assert "does not stand there" in again.refused
         assert not again.ran
@@ -340,6 +340,17 @@ services:
         assert original.queues == {"mail": ("mail",), "post": ("mail",), "bills": ("bills", "more")}
         assert original.ports == {"mail": ((9091, "/metrics"),), "flower": ((5555, "/"),)}
         assert original.scheduler
+
+    def test_services_that_may_stand_still(self, tmp_path):
+        """Of a service that may be stopped neither work nor an endpoint is expected, only its container."""
+        file = tmp_path / "c.yml"
+        file.write_text(self.COMPOSE)
+        original = oracle.Original.read(file, ("mail", "beat"))
+        assert original.services == ("bills", "more", "flower")
+        assert original.stopped == ("mail", "beat")
+        assert original.queues == {"bills": ("bills", "more")}
+        assert "mail" not in original.ports
+        assert not original.scheduler
 
     @pytest.mark.parametrize(("text", "seconds"), [
         ("2026-11-23T14:15:03Z", 1795443303.0),
