@@ -197,6 +197,20 @@ def test_a_missing_version_is_judged_by_the_newest_and_said() -> None:
     assert parse(["celery", "worker"], "5.4.0rc2").version_judged == "5.4"
 
 
+def test_celery_4_is_read_but_never_judged() -> None:
+    """There is no table of 4.4, whose command line took other words: the line is read, nothing is refused."""
+    launch = parse(["celery", "worker", "-A", "proj", "--queue=mail", "-Q", "x"], "4.4.7")
+    assert (launch.problems, launch.exit_code, launch.version_judged) == ((), None, "")
+    assert launch.how == "not judged: there is no table of Celery 4.4"
+    assert (launch.subcommand, launch.app, launch.options["queues"]) == ("worker", "proj", ["x"])
+
+
+def test_only_the_table_of_the_very_version_is_exact() -> None:
+    """What a nearby table refuses may be an option of the version that is in the image."""
+    argv = ["celery", "worker", "--queue=mail"]
+    assert parse(argv, "5.6.1").exact and not parse(argv, "5.8.0").exact and not parse(argv, None).exact
+
+
 def test_flower_is_a_command_only_where_it_is_installed() -> None:
     """``celery flower`` is unknown in an image without Flower, and takes everything behind it elsewhere."""
     argv = ["celery", "-A", "proj", "flower", "--port=5555", "--anything"]

@@ -351,7 +351,7 @@ def test_a_ping_reply_proves_a_worker_without_any_log() -> None:
 
 
 def test_age_alone_proves_only_what_fails_at_once() -> None:
-    """A life that is old enough has passed module and options, never the broker, whose failure kills nobody."""
+    """A life that is old enough has passed module and options, never the broker: its failure kills nobody."""
     assert reached([], "worker", seconds=61).proven == {"app", "options", "url"}
     assert reached([], "worker", seconds=61, longest_failure=40).proven == frozenset()
     assert reached([], "beat", seconds=300).proven == {"app", "options"}

@@ -35,7 +35,11 @@ class Launch:
     only what is given on the line or by the environment (``from_env`` names the variable). ``exit_code`` is
     2 with a problem, 0 where Celery only prints something (help, version, no sub-command) and ends, None
     where it goes on. ``error`` is the first problem's sentence. ``app`` is what ``-A`` says, also where it
-    stands in the wrong place. ``problems`` stand in the order in which they would stop it."""
+    stands in the wrong place. ``problems`` stand in the order in which they would stop it.
+
+    ``version_judged`` is the minor version whose options were taken, empty where nothing was judged (Celery
+    4); ``exact``: it is the version in the image, so that what is refused here is refused there.
+    """
 
     argv: tuple[str, ...]
     subcommand: str | None = None
@@ -50,6 +54,7 @@ class Launch:
     error: str = ""
     ends: str = ""
     from_env: Mapping[str, str] = field(default_factory=dict)
+    exact: bool = False
 
 
 def parse(
@@ -69,18 +74,21 @@ def parse(
     words = [str(word) for word in argv]
     if words and words[0].rsplit("/", 1)[-1] == "flower":  # Flower's own executable, gone since 1.0
         words = [words[0], "flower", *words[1:]]
-    judged, how = tables.choose(version)
+    chosen = tables.choose(version)
     if len(words) > MOST_WORDS:
-        return Launch(tuple(words), version_judged=judged, how=f"not judged: {len(words)} words")
-    table = tables.table(judged)
+        return Launch(tuple(words), how=f"not judged: {len(words)} words")
+    table = tables.table(chosen.minor)
     flower_table = None
     if flower is not False:
-        flower_judged, _ = tables.choose(flower if isinstance(flower, str) else None, "flower")
-        flower_table = tables.table(flower_judged, "flower")
+        with_flower = tables.choose(flower if isinstance(flower, str) else None, "flower")
+        flower_table = tables.table(with_flower.minor, "flower")
     root = Builder(env or {}, expands).root(table, flower_table)
     app_first = any(param["type"]["name"] == "App" for param in table["root"]["params"])
     read = _Reading(tuple(words), root, app_first).read()
-    return Launch(tuple(words), version_judged=judged, how=how, **read)
+    if not chosen.judges:
+        read |= {"problems": (), "exit_code": None, "error": "", "ends": ""}
+    judged = chosen.minor if chosen.judges else ""
+    return Launch(tuple(words), version_judged=judged, how=chosen.how, exact=chosen.exact, **read)
 
 
 class _Reading:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -32,26 +33,34 @@ def minor(version: str) -> str | None:
     return f"{int(found[1])}.{int(found[2])}" if found else None
 
 
-def choose(version: str | None, package: str = "celery") -> tuple[str, str]:
-    """The table to judge by and a sentence how it was chosen.
+@dataclass(frozen=True)
+class Choice:
+    """The table to read a command line by. ``how`` is a sentence how it was chosen. ``exact``: it is the
+    table of that very minor version. ``judges``: what it refuses is refused by that version too, as far as
+    is known; the table of 5.0 says nothing about Celery 4, whose command line took other words in another
+    order."""
 
-    The table of that minor version; for a version that has none the nearest older one (the nearest newer one
-    below the oldest); for no version the newest.
-    """
+    minor: str
+    how: str
+    exact: bool
+    judges: bool = True
+
+
+def choose(version: str | None, package: str = "celery") -> Choice:
+    """The table of that minor version; for a later one the newest; for no version the newest; for an older
+    one the oldest, by which nothing is judged."""
     known = versions(package)
     name = package.capitalize()
-    if version is None:
-        return known[
-            -1
-        ], f"judged as {name} {known[-1]}, the newest known: the version in the image is not known"
-    wanted = minor(version)
+    wanted = minor(version) if version is not None else None
     if wanted is None:
-        return known[-1], f"judged as {name} {known[-1]}, the newest known: {version!r} is no version"
+        why = "the version in the image is not known" if version is None else f"{version!r} is no version"
+        return Choice(known[-1], f"judged as {name} {known[-1]}, the newest known: {why}", False)
     if wanted in known:
-        return wanted, f"judged by the options of {name} {wanted} ({version})"
+        return Choice(wanted, f"judged by the options of {name} {wanted} ({version})", True)
+    if _key(wanted) < _key(known[0]):
+        return Choice(known[0], f"not judged: there is no table of {name} {wanted}", False, False)
     older = [candidate for candidate in known if _key(candidate) < _key(wanted)]
-    chosen = older[-1] if older else known[0]
-    return chosen, f"judged as {name} {chosen}: there is no table of {name} {wanted}"
+    return Choice(older[-1], f"judged as {name} {older[-1]}: there is no table of {name} {wanted}", False)
 
 
 def table(minor_version: str, package: str = "celery") -> dict[str, Any]:

@@ -168,7 +168,9 @@ class _Cutter:
 
     def belongs(self, first: int, place: int, head: Block) -> bool:
         text = self.texts[place]
-        if _head(text) is not None or self.lines[place][1] != self.lines[first][1] or _IGNORED.match(text):
+        if _head(text) is not None or self.lines[place][1] != self.lines[first][1]:
+            return False
+        if _IGNORED.match(text) and head.process == "MainProcess":
             return False
         pause = self.pause(place)
         if pause is None and _USAGE.match(text):

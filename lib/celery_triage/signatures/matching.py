@@ -238,7 +238,9 @@ class _Finder:
     def text(self, where: str, text: str, context: str, place: int, *, anywhere: bool = False) -> bool:
         for signature in self.by_place.get(where, ()):
             if signature.needs in text and not (anywhere and signature.files):
-                if found := signature.pattern.search(text) if anywhere else signature.pattern.match(text):
+                # One's own words are the first ones; what a command or a server says may follow others.
+                first = where in ("message", "line") and not anywhere
+                if found := signature.pattern.match(text) if first else signature.pattern.search(text):
                     self.add(signature, found, context, place)
                     return True
         return False

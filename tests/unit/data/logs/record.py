@@ -292,8 +292,8 @@ class Recorder:
                 f"{base}/bin/python",
                 "-c",
                 "from importlib.metadata import version as v; import importlib.util as u; "
-                "print('; '.join(f'{n} {v(n)}' for n in ('celery','kombu','click','redis','SQLAlchemy','psycopg',"
-                "'psycopg2-binary','flower') if u.find_spec(n.split('-')[0].lower())))",
+                "print('; '.join(f'{n} {v(n)}' for n in ('celery','kombu','click','redis','SQLAlchemy',"
+                "'psycopg','psycopg2-binary','flower') if u.find_spec(n.split('-')[0].lower())))",
             ],
             env=env,
             text=True,
@@ -411,7 +411,9 @@ def shortened(lines: list[tuple[str, str, str]]) -> tuple[list[tuple[str, str, s
     how many lines that were."""
     if len(lines) <= FIRST + LAST:
         return lines, 0
-    return lines[:FIRST] + lines[-LAST:], len(lines) - FIRST - LAST
+    last = range(len(lines) - LAST, len(lines))
+    again = next((place for place in last if lines[place][2].startswith("[20")), len(lines))
+    return lines[:FIRST] + lines[again:], again - FIRST
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ BEAT = (
     "celery -A shared.infrastructure.celery_app beat --loglevel=info --schedule=/tmp/schedule.db --pidfile="
 )
 PSYCOPG = "db+postgresql+psycopg://app:app-example@{}:5432/{}"
+RESULT = "db+postgresql+{}:5432/{}"
 OLD, NEW, ALL = ("5.4",), ("5.7",), ("5.4", "5.6", "5.7")
 CONFIG = """
 from celery import Celery
@@ -44,7 +45,7 @@ SCENARIOS: dict[str, dict] = {
         "command": "celery -A shared.infrastructure.celery_app flower --port=5555",
     },
     "quoting-worker": worker(
-        "a healthy worker whose tasks log the incident's error texts and fail with errors of their own database",
+        "a healthy worker whose tasks log the texts of all known messages and fail with errors of their own",
         limit=14,
         whole=True,
         then=[
@@ -332,7 +333,9 @@ SCENARIOS: dict[str, dict] = {
         packages=("psycopg2",),
         on=NEW,
         env={
-            "CELERY_RESULT_BACKEND": "db+postgresql+psycopg2://app:app-example@postgres:5432/ai_backend_missing"
+            "CELERY_RESULT_BACKEND": RESULT.format(
+                "psycopg2://app:app-example@postgres", "ai_backend_missing"
+            )
         },
     ),
     "database-missing-beat": {
@@ -361,7 +364,9 @@ SCENARIOS: dict[str, dict] = {
         on=NEW,
         limit=40,
         env={
-            "CELERY_RESULT_BACKEND": "db+postgresql+psycopg://nologin_role:app-example@postgres:5432/ai_backend"
+            "CELERY_RESULT_BACKEND": RESULT.format(
+                "psycopg://nologin_role:app-example@postgres", "ai_backend"
+            )
         },
     ),
     "database-no-hba": worker(

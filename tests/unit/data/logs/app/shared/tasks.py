@@ -16,7 +16,7 @@ QUOTES = Path("quotes.txt").read_text().splitlines()
 USAGE = "Usage: celery worker [OPTIONS]\nTry 'celery worker --help' for help.\n\n"
 TRACEBACK = (
     "Traceback (most recent call last):\n"
-    '  File "/usr/local/lib/python3.11/site-packages/sqlalchemy/engine/create.py", line 617, in create_engine\n'
+    '  File "/usr/local/lib/python3.11/site-packages/sqlalchemy/engine/create.py", line 617, in x\n'
 )
 
 
