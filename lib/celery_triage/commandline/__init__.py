@@ -6,6 +6,7 @@ from __future__ import annotations
 from celery_triage.commandline.parse import Launch, parse
 from celery_triage.commandline.problem import Problem
 from celery_triage.commandline.tables import minor, versions
-from celery_triage.commandline.unwrap import Unwrapped, unwrap
+from celery_triage.commandline.unwrap import unwrap
+from celery_triage.commandline.unwrapped import Unwrapped
 
 __all__ = ["Launch", "Problem", "Unwrapped", "minor", "parse", "unwrap", "versions"]

@@ -77,7 +77,7 @@ class Builder:
             "name": name,
             "context_settings": context,
             "add_help_option": False,
-            "params": [self.param(param) for param in described["params"]] + [self.help()],
+            "params": [self.param(param) for param in _without_doubles(described["params"])] + [self.help()],
         }
         if "commands" not in described:
             return click.Command(**settings)
@@ -133,3 +133,14 @@ class Builder:
             if described.get("value_optional"):
                 settings |= {"is_flag": False, "flag_value": ""}
         return _Option([*opts, described["name"]], **settings)
+
+
+def _without_doubles(params: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A name that two options of a command declare is the later one's (``-d`` of ``events``, 5.3 and 5.4)."""
+    taken: set[str] = set()
+    kept = []
+    for param in reversed(params):
+        opts = [name for name in param.get("opts", ()) if name not in taken]
+        taken.update(opts)
+        kept.append({**param, "opts": opts} if "opts" in param else param)
+    return kept[::-1]

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from celery_triage.commandline import shellwords
+from celery_triage.commandline.unwrapped import CELERY, Unwrapped, base
 from celery_triage.commandline.wrappers import PREFIXES, PYTHON_VALUES, Prefix
 
 _SHELLS = frozenset(("sh", "bash", "dash", "ash", "zsh", "ksh", "busybox"))
@@ -63,7 +64,6 @@ _NO_COMMANDS = frozenset(
     )
 )
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\+?=")
-_CELERY = frozenset(("celery", "flower", "celeryd", "celerybeat", "celeryev", "celery.exe"))
 #: Programs that read what to start from a file of their own.
 _SUPERVISORS = {
     "supervisord": "its configuration file",
@@ -85,41 +85,12 @@ _SUPERVISORS = {
 _DEEPEST = 12
 
 
-@dataclass(frozen=True)
-class Unwrapped:
-    """The command itself and what stood around it.
-
-    ``argv`` begins with the executable as written (``celery`` for ``python -m celery``), None where it
-    cannot be known: then ``unreadable`` is the sentence why. ``wrappers`` outermost first. ``assumed`` is a
-    sentence where the answer rests on a custom. ``expands``: a shell replaces variables in these words.
-    ``before``: commands that a shell runs earlier. ``others``: further Celery commands in the same shell
-    line. ``env``: assignments before the command. ``backgrounded``: the shell does not wait for it."""
-
-    argv: tuple[str, ...] | None
-    wrappers: tuple[str, ...] = ()
-    unreadable: str | None = None
-    assumed: str | None = None
-    expands: bool = False
-    before: tuple[str, ...] = ()
-    others: tuple[tuple[str, ...], ...] = ()
-    env: tuple[tuple[str, str], ...] = ()
-    backgrounded: bool = False
-
-    @property
-    def is_celery(self) -> bool:
-        return bool(self.argv) and _base(self.argv[0]) in _CELERY
-
-
 def unwrap(argv: Sequence[str] | str) -> Unwrapped:
     """The command behind wrappers. A plain string is a shell script (a Compose ``command`` given as a
     string is not: split it first). Never raises."""
     if isinstance(argv, str):
         return _script(Unwrapped(None), argv, 0)
     return _strip(Unwrapped(tuple(str(word) for word in argv)), 0)
-
-
-def _base(word: str) -> str:
-    return word.rsplit("/", 1)[-1]
 
 
 def _around(so_far: Unwrapped, wrapper: str, argv: Sequence[str]) -> Unwrapped:
@@ -136,7 +107,7 @@ def _strip(so_far: Unwrapped, depth: int) -> Unwrapped:
         return _cannot(so_far, "there is no command")
     if depth > _DEEPEST:
         return _cannot(so_far, f"more than {_DEEPEST} wrappers around it")
-    name = _base(argv[0])
+    name = base(argv[0])
     for test, step in _STEPS:
         if test(name, argv):
             return step(so_far, name, depth)
@@ -252,9 +223,9 @@ def _python(so_far: Unwrapped, name: str, depth: int) -> Unwrapped:
     if not words or words[0] in ("-c", "-"):
         return _cannot(so_far, f"{name} runs code given on its command line")
     if words[0] != "-m":
-        if _base(words[0]) in _CELERY:
+        if base(words[0]) in CELERY:
             return _strip(_around(so_far, name, words), depth + 1)
-        if _base(words[0]) == "manage.py":
+        if base(words[0]) == "manage.py":
             return _cannot(so_far, f"{' '.join([name, *words[:2]])}: the project's own command, not Celery's")
         return _cannot(so_far, f"what the script {words[0]} runs cannot be read from its name")
     module, rest = (words[1] if len(words) > 1 else ""), words[2:]
@@ -277,7 +248,7 @@ def _to_inner(so_far: Unwrapped, depth: int) -> Unwrapped:
     for place, word in enumerate(words):
         if word == "-m" and words[place + 1 : place + 2] == ("celery",):
             return replace(so_far, argv=tuple(words[place + 1 :]))
-        if _base(word) in _CELERY:
+        if base(word) in CELERY:
             return _strip(replace(so_far, argv=tuple(words[place:])), depth + 1)
     return _cannot(so_far, f"no Celery command is seen behind {so_far.wrappers[-1]}")
 
@@ -356,7 +327,7 @@ def _script_path(so_far: Unwrapped, name: str, depth: int) -> Unwrapped:
 _Test = Callable[[str, tuple[str, ...]], bool]
 _Step = Callable[[Unwrapped, str, int], Unwrapped]
 _STEPS: tuple[tuple[_Test, _Step], ...] = (
-    (lambda name, argv: name in _CELERY, lambda so_far, name, depth: so_far),
+    (lambda name, argv: name in CELERY, lambda so_far, name, depth: so_far),
     (lambda name, argv: bool(_ASSIGNMENT.match(argv[0])), _assignments),
     (lambda name, argv: name in _SHELLS, _shell),
     (lambda name, argv: bool(re.fullmatch(r"(python|pypy)\d?(\.\d+)?", name)), _python),

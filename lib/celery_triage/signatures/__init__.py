@@ -7,8 +7,9 @@ from a process's own words."""
 
 from __future__ import annotations
 
-from celery_triage.signatures.blocks import Block, Exc, blocks
+from celery_triage.signatures.blocks import blocks
 from celery_triage.signatures.catalogue import Invalid, Signature, catalogue, load
+from celery_triage.signatures.formats import Block, Exc
 from celery_triage.signatures.matching import CONTEXTS, Match, match
 from celery_triage.signatures.unknown import Shape, unrecognised
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
+
+from celery_triage.signatures.formats import Block, Exc
+from celery_triage.signatures.formats import head as head_of
 
 #: A logger writes one record at once: lines that come later than this after the line before are not of it. A
 #: usage error and a dying interpreter write line by line, and a CPU limit may hold them up between two lines.
@@ -19,40 +21,6 @@ LINE_BY_LINE = 2.0
 #: Of longer lines only so much is looked at (characters).
 LONGEST = 4000
 
-_CELERY = re.compile(r"\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}): (\w+)/([\w:.-]+)\] ?")
-_TORNADO = re.compile(r"\[([DIWEC]) (\d{6} \d\d:\d\d:\d\d) (\w+:\d+)\] ?")
-_POSTGRES = re.compile(
-    r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)? \w{1,5}(?: \[\d+\])?:? (?:\S{1,60}@\S{1,60} )?"
-    r"(LOG|FATAL|ERROR|WARNING|PANIC|HINT|DETAIL|STATEMENT|NOTICE|CONTEXT):  ?"
-)
-_REDIS = re.compile(r"\d+:[MSCX] \d\d \w{3} \d{4} \d\d:\d\d:\d\d\.\d{3} ([*#.-]) ")
-_RABBIT = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}[+-]\d\d:\d\d \[(\w+)\] <[\d.]+> ")
-_OTHER = re.compile(
-    r"(?:\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[.,\d]*\S{0,6} .{0,60}?"
-    r"\b(?P<a>DEBUG|INFO|WARN|WARNING|ERROR|CRITICAL|FATAL)\b"
-    r"|(?P<b>DEBUG|INFO|WARNING|ERROR|CRITICAL):[\w.-]+:"
-    r"|\{\"[^{}]{0,400}\"level(?:name)?\": ?\"(?P<c>\w+)\")",
-    re.I,
-)
-_LEVELS = {
-    "D": "DEBUG",
-    "I": "INFO",
-    "W": "WARNING",
-    "E": "ERROR",
-    "C": "CRITICAL",
-    "WARN": "WARNING",
-    "#": "WARNING",
-    "*": "INFO",
-    ".": "DEBUG",
-    "-": "DEBUG",
-    "LOG": "INFO",
-    "PANIC": "FATAL",
-    "HINT": "INFO",
-    "DETAIL": "INFO",
-    "STATEMENT": "INFO",
-    "NOTICE": "INFO",
-    "CONTEXT": "INFO",
-}
 _TRACEBACK = re.compile(r"(?: *[|+] *)?Traceback \(most recent call last\):\s*$")
 _CHAINED = (
     "During handling of the above exception, another exception occurred:",
@@ -64,46 +32,6 @@ _IGNORED = re.compile(r"Exception ignored in: |Exception in thread ")
 _FRAME = re.compile(r'\s+File "([^"]*)", line \d+')
 _USAGE = re.compile(r"Usage: (\S+)")
 _MISPLACED = re.compile(r"You are using `(?:-A|--app)` as an option of the ")
-#: ``SomeError('its message')``, as Celery shows an exception in a record.
-_REPR = re.compile(
-    r"(?P<type>[A-Za-z_]\w*(?:Error|Exception|Interrupt|Exit|NotFound|Refused|Denied|Lost))\("
-    r"(?P<quote>[\"'])(?P<message>.*)(?P=quote),?\)$",
-    re.S,
-)
-
-
-@dataclass
-class Exc:
-    """One exception of a traceback: its type and message, the 0-based place of its line, the files of its
-    frames (the last one raised it), and whether a direct cause stands before it."""
-
-    type: str
-    message: str
-    place: int
-    files: list[str] = field(default_factory=list)
-
-    @property
-    def text(self) -> str:
-        """As Python prints it: ``type: message``."""
-        return f"{self.type}: {self.message}" if self.message else self.type
-
-
-@dataclass
-class Block:
-    """Lines that belong together: ``begin`` to ``end`` (0-based, half open). ``kind``: record, traceback,
-    usage or line. ``source``: celery, flower, postgres, redis, rabbitmq, app or empty. ``message``: a
-    record's text without its head and traceback, a usage error's sentence, a line."""
-
-    kind: str
-    begin: int
-    end: int
-    message: str = ""
-    source: str = ""
-    level: str = ""
-    process: str = ""
-    place: int = 0
-    exceptions: list[Exc] = field(default_factory=list)
-    program: str = ""
 
 
 def blocks(lines: Sequence[Sequence[str]]) -> list[Block]:
@@ -127,7 +55,7 @@ class _Cutter:
 
     def block(self, place: int) -> Block:
         text = self.texts[place]
-        head = _head(text)
+        head = head_of(text)
         if head is not None:
             return self.record(place, head)
         ignored = (
@@ -168,7 +96,7 @@ class _Cutter:
 
     def belongs(self, first: int, place: int, head: Block) -> bool:
         text = self.texts[place]
-        if _head(text) is not None or self.lines[place][1] != self.lines[first][1]:
+        if head_of(text) is not None or self.lines[place][1] != self.lines[first][1]:
             return False
         if _IGNORED.match(text) and head.process == "MainProcess":
             return False
@@ -201,7 +129,7 @@ class _Cutter:
                 elif not self.texts[place].strip() and not self.goes_on(place + 1, limit):
                     break
                 place += 1
-            if place >= limit or _head(self.texts[place]) is not None:
+            if place >= limit or head_of(self.texts[place]) is not None:
                 return place  # cut off
             found = _EXCEPTION.match(self.texts[place])
             if found is None:
@@ -224,7 +152,7 @@ class _Cutter:
         while place < limit and len(more) < 30:
             text = self.texts[place]
             pause = self.pause(place)
-            if not text.strip() or _head(text) is not None or _TRACEBACK.match(text) or _USAGE.match(text):
+            if not text.strip() or head_of(text) is not None or _TRACEBACK.match(text) or _USAGE.match(text):
                 break
             if pause is not None and pause >= LINE_BY_LINE:
                 break
@@ -255,7 +183,7 @@ class _Cutter:
         while at < len(self.texts) and at - place < 400:
             text = self.texts[at]
             pause = self.pause(at) if at > place else None
-            if at > place and (_head(text) is not None or (pause is not None and pause >= LINE_BY_LINE)):
+            if at > place and (head_of(text) is not None or (pause is not None and pause >= LINE_BY_LINE)):
                 break
             if found := _USAGE.match(text):
                 if block.program:
@@ -275,31 +203,6 @@ class _Cutter:
             words = [text.strip() for text in self.texts[seen : min(block.end, seen + 12)]]
             block.message = " ".join(word for word in words if word)[:LONGEST]
         return block
-
-
-def _head(text: str) -> Block | None:
-    """A record begun by a line with the head of a known log format, None for other lines."""
-    first = text[:1]
-    if first == "[":
-        if found := _CELERY.match(text):
-            return Block("record", 0, 0, text[found.end() :], "celery", found[2], found[3])
-        if found := _TORNADO.match(text):
-            return Block("record", 0, 0, text[found.end() :], "flower", _LEVELS[found[1]])
-        return None
-    if first.isdigit():
-        if found := _POSTGRES.match(text):
-            return Block("record", 0, 0, text[found.end() :], "postgres", _LEVELS.get(found[1], found[1]))
-        if found := _REDIS.match(text):
-            return Block("record", 0, 0, text[found.end() :], "redis", _LEVELS[found[1]])
-        if found := _RABBIT.match(text):
-            return Block("record", 0, 0, text[found.end() :], "rabbitmq", found[1].upper())
-    if first.isdigit() or first in "DIWEC{":
-        if found := _OTHER.match(text[:600]):
-            level = (found["a"] or found["b"] or found["c"]).upper()
-            return Block(
-                "record", 0, 0, text[found.end() :].lstrip(" :-]|"), "app", _LEVELS.get(level, level)
-            )
-    return None
 
 
 def _joined(found: list[Block]) -> list[Block]:
@@ -338,12 +241,3 @@ def _put(kept: list[Block], run: list[Block]) -> None:
         if run[place + 1].message == ": " and _EXCEPTION.fullmatch(block.message.strip()):
             whole.exceptions.append(Exc(block.message.strip(), run[place + 2].message, block.begin, files))
     kept.append(whole)
-
-
-def from_repr(text: str) -> tuple[str, str] | None:
-    """Type and message of an exception that a record shows as ``SomeError('message')``."""
-    found = _REPR.search(text)
-    if found is None:
-        return None
-    message = found["message"].replace("\\n", "\n").replace("\\'", "'").replace('\\"', '"')
-    return found["type"], message

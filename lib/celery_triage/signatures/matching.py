@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from celery_triage.signatures.blocks import Block, Exc, blocks, from_repr
+from celery_triage.signatures.blocks import blocks
 from celery_triage.signatures.catalogue import Signature, catalogue
+from celery_triage.signatures.formats import Block, Exc, from_repr
 
 #: ``death``: the process's own last words, it ends with them; ``running``: its own words, it goes on;
 #: ``task``: what a task raised or an application logged with a traceback, in a process that goes on;

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from celery_triage.signatures.blocks import Block, blocks
+from celery_triage.signatures.blocks import blocks
 from celery_triage.signatures.catalogue import Signature
+from celery_triage.signatures.formats import Block
 from celery_triage.signatures.matching import is_task, match
 
 _BAD = ("ERROR", "CRITICAL", "FATAL", "PANIC")

@@ -56,7 +56,7 @@ def run(python: str, line: str, folder: str) -> subprocess.CompletedProcess[str]
 
 def plain(text: str, folder: str) -> str:
     text = re.sub(r"\x1b\[[0-9;]*m", "", text).replace(folder, "/app")
-    return re.sub(r'File "/[^"]*/(lib/python[^"]*)"', r'File "/usr/\1"', text)
+    return re.sub(r"/[^\s\"]*/(lib/python3)", r"/usr/local/\1", text)
 
 
 def main() -> None:

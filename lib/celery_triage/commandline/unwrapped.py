@@ -1,0 +1,38 @@
+"""A command without what starts it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+#: The executables of Celery and Flower, those of Celery 3 and 4 among them.
+CELERY = frozenset(("celery", "flower", "celeryd", "celerybeat", "celeryev", "celery.exe"))
+
+
+@dataclass(frozen=True)
+class Unwrapped:
+    """The command itself and what stood around it.
+
+    ``argv`` begins with the executable as written (``celery`` for ``python -m celery``), None where it
+    cannot be known: then ``unreadable`` is the sentence why. ``wrappers`` outermost first. ``assumed`` is a
+    sentence where the answer rests on a custom. ``expands``: a shell replaces variables in these words.
+    ``before``: commands that a shell runs earlier. ``others``: further Celery commands in the same shell
+    line. ``env``: assignments before the command. ``backgrounded``: the shell does not wait for it."""
+
+    argv: tuple[str, ...] | None
+    wrappers: tuple[str, ...] = ()
+    unreadable: str | None = None
+    assumed: str | None = None
+    expands: bool = False
+    before: tuple[str, ...] = ()
+    others: tuple[tuple[str, ...], ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    backgrounded: bool = False
+
+    @property
+    def is_celery(self) -> bool:
+        return bool(self.argv) and base(self.argv[0]) in CELERY
+
+
+def base(word: str) -> str:
+    """The last part of a path."""
+    return word.rsplit("/", 1)[-1]

@@ -1,0 +1,115 @@
+"""The parts that a log is made of, and the heads by which the log formats of this world begin a record."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+_CELERY = re.compile(r"\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}): (\w+)/([\w:.-]+)\] ?")
+_TORNADO = re.compile(r"\[([DIWEC]) (\d{6} \d\d:\d\d:\d\d) (\w+:\d+)\] ?")
+_POSTGRES = re.compile(
+    r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)? \w{1,5}(?: \[\d+\])?:? (?:\S{1,60}@\S{1,60} )?"
+    r"(LOG|FATAL|ERROR|WARNING|PANIC|HINT|DETAIL|STATEMENT|NOTICE|CONTEXT):  ?"
+)
+_REDIS = re.compile(r"\d+:[MSCX] \d\d \w{3} \d{4} \d\d:\d\d:\d\d\.\d{3} ([*#.-]) ")
+_RABBIT = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}[+-]\d\d:\d\d \[(\w+)\] <[\d.]+> ")
+_OTHER = re.compile(
+    r"(?:\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[.,\d]*\S{0,6} .{0,60}?"
+    r"\b(?P<a>DEBUG|INFO|WARN|WARNING|ERROR|CRITICAL|FATAL)\b"
+    r"|(?P<b>DEBUG|INFO|WARNING|ERROR|CRITICAL):[\w.-]+:"
+    r"|\{\"[^{}]{0,400}\"level(?:name)?\": ?\"(?P<c>\w+)\")",
+    re.I,
+)
+_LEVELS = {
+    "D": "DEBUG",
+    "I": "INFO",
+    "W": "WARNING",
+    "E": "ERROR",
+    "C": "CRITICAL",
+    "WARN": "WARNING",
+    "#": "WARNING",
+    "*": "INFO",
+    ".": "DEBUG",
+    "-": "DEBUG",
+    "LOG": "INFO",
+    "PANIC": "FATAL",
+    "HINT": "INFO",
+    "DETAIL": "INFO",
+    "STATEMENT": "INFO",
+    "NOTICE": "INFO",
+    "CONTEXT": "INFO",
+}
+#: ``SomeError('its message')``, as Celery shows an exception in a record.
+_REPR = re.compile(
+    r"(?P<type>[A-Za-z_]\w*(?:Error|Exception|Interrupt|Exit|NotFound|Refused|Denied|Lost))\("
+    r"(?P<quote>[\"'])(?P<message>.*)(?P=quote),?\)$",
+    re.S,
+)
+
+
+@dataclass
+class Exc:
+    """One exception of a traceback: its type and message, the 0-based place of its line, the files of its
+    frames (the last one raised it), and whether a direct cause stands before it."""
+
+    type: str
+    message: str
+    place: int
+    files: list[str] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        """As Python prints it: ``type: message``."""
+        return f"{self.type}: {self.message}" if self.message else self.type
+
+
+@dataclass
+class Block:
+    """Lines that belong together: ``begin`` to ``end`` (0-based, half open). ``kind``: record, traceback,
+    usage or line. ``source``: celery, flower, postgres, redis, rabbitmq, app or empty. ``message``: a
+    record's text without its head and traceback, a usage error's sentence, a line."""
+
+    kind: str
+    begin: int
+    end: int
+    message: str = ""
+    source: str = ""
+    level: str = ""
+    process: str = ""
+    place: int = 0
+    exceptions: list[Exc] = field(default_factory=list)
+    program: str = ""
+
+
+def head(text: str) -> Block | None:
+    """A record begun by a line with the head of a known log format, None for other lines."""
+    first = text[:1]
+    if first == "[":
+        if found := _CELERY.match(text):
+            return Block("record", 0, 0, text[found.end() :], "celery", found[2], found[3])
+        if found := _TORNADO.match(text):
+            return Block("record", 0, 0, text[found.end() :], "flower", _LEVELS[found[1]])
+        return None
+    if first.isdigit():
+        if found := _POSTGRES.match(text):
+            return Block("record", 0, 0, text[found.end() :], "postgres", _LEVELS.get(found[1], found[1]))
+        if found := _REDIS.match(text):
+            return Block("record", 0, 0, text[found.end() :], "redis", _LEVELS[found[1]])
+        if found := _RABBIT.match(text):
+            return Block("record", 0, 0, text[found.end() :], "rabbitmq", found[1].upper())
+    if first.isdigit() or first in "DIWEC{":
+        if found := _OTHER.match(text[:600]):
+            level = (found["a"] or found["b"] or found["c"]).upper()
+            return Block(
+                "record", 0, 0, text[found.end() :].lstrip(" :-]|"), "app", _LEVELS.get(level, level)
+            )
+    return None
+
+
+def from_repr(text: str) -> tuple[str, str] | None:
+    """Type and message of an exception that a record shows as ``SomeError('message')``."""
+    found = _REPR.search(text)
+    if found is None:
+        return None
+    message = found["message"].replace("\\n", "\n").replace("\\'", "'").replace('\\"', '"')
+    return found["type"], message
