@@ -591,6 +591,7 @@ class Incident:
             "clients": 12,
             "databases": {"db0": {"keys": 9}},
             "bindings": {},
+            "all_queues": True,
             "nodes": [f"{label}@{hostname(label)}" for label in WORKERS],
             "samples": [
                 {"t": iso(TAKEN_S - 1), "queues": dict.fromkeys(QUEUES.values(), 0), "unacked": 0},

@@ -28,7 +28,8 @@ READ_TIMEOUT_S = 2.0
 SAMPLES_APART_S = 1.0
 DEADLINE_S = 15.0
 
-READS = frozenset({"PING", "INFO", "CONFIG GET", "LLEN", "HLEN", "SMEMBERS", "CLIENT LIST"})
+READS = frozenset({"PING", "INFO", "CONFIG GET", "LLEN", "HLEN", "SMEMBERS", "CLIENT LIST",
+                   "SCAN"})
 #: kombu's names (4.x to 5.7, ``kombu/transport/redis.py``): a queue's message priorities are lists of their
 #: own, named with this separator and the step.
 PRIORITY_SEPARATOR = "\x06\x16"
@@ -39,6 +40,11 @@ UNACKED = "unacked"
 #: More of these are not asked for, or not kept.
 MOST_QUEUES = 100
 MOST_MEMBERS = 1000
+#: Keys looked through in one step, and steps: 500 000 keys in all.
+SCAN_STEP = 1000
+MOST_SCANS = 500
+#: Exchanges of Celery's own that lead to no task queue (control, replies, events).
+_OWN_EXCHANGES = frozenset({PIDBOX, "reply." + PIDBOX, "celeryev"})
 
 
 #: Parameters by which redis-py introduces itself to the server (CLIENT SETINFO, a write), by its version:
@@ -140,7 +146,7 @@ def _section(entries: list[dict[str, Any]], unfinished: str = "") -> Section:
 def _blank(server: Server) -> dict[str, Any]:
     entry = {**server.entry(), "purposes": sorted(server.purposes), "error_kind": None, "version": None,
              "role": None, "memory": None, "clients": None, "consumers": [], "databases": {}, "bindings": {},
-             "nodes": [], "queues": [], "samples": [], "info": {}, "not_allowed": []}
+             "nodes": [], "queues": [], "all_queues": None, "samples": [], "info": {}, "not_allowed": []}
     if server.urls[0][1].parsed.transport == "sentinel":
         entry.update(status="withheld", why="a Sentinel: this version does not look for the Redis behind it")
     elif server.ways:
@@ -159,6 +165,7 @@ class _Probe:
         self.client: Any = None
         self.sampled = 0.0
         self.is_broker = "broker" in server.purposes
+        self.named: list[str] = []  # the queues as they are called, which need not be as they are shown
 
     def look(self, emit: Emit) -> bool:
         """Everything but the second sample, by the first way that is not refused; whether it answered."""
@@ -213,22 +220,42 @@ class _Probe:
                               if re.fullmatch(r"db\d+", name) and isinstance(value, dict)}
         entry["info"] = {name: info[name] for name in _KEPT if name in info}
         if self.is_broker:
-            entry["queues"] = self.queues()
-            self.read_bindings()
+            self.named = self.queues()
+            self.read_bindings(self.exchanges())
+            entry["queues"] = [text(name, 200) for name in self.named]
             clients = self.may("CLIENT LIST", self.client.client_list) or []
             entry["consumers"] = _consumers(clients, self.stack)
         entry["samples"] = [self.sample()]
         self.sampled = time.monotonic()
 
-    def read_bindings(self) -> None:
-        """Which queue is bound to which exchange, and so which nodes there are (or were: one that was killed
-        before Celery 5.7 leaves its name behind)."""
-        for exchange in (PIDBOX, *self.entry["queues"]):
+    def exchanges(self) -> list[str]:
+        """The exchanges of task queues that anybody has declared here, also a producer whose queue no worker
+        knows: kombu keeps one set of bindings for each, and leaves it there."""
+        found: set[str] = set()
+        cursor = 0
+        for _ in range(MOST_SCANS):
+            told = self.may("SCAN", self.client.scan, cursor, BINDINGS + "*", SCAN_STEP)
+            if told is None:
+                break
+            cursor, keys = told
+            found |= {key.removeprefix(BINDINGS) for key in keys}
+            if not cursor:
+                break
+        self.entry["all_queues"] = told is not None and not cursor and len(found) <= MOST_QUEUES
+        return sorted(found - _OWN_EXCHANGES)[:MOST_QUEUES]
+
+    def read_bindings(self, exchanges: list[str]) -> None:
+        """Which queue is bound to which exchange, and so which other queues and which nodes there are (or
+        were: a node that was killed before Celery 5.7 leaves its name behind)."""
+        for exchange in dict.fromkeys((PIDBOX, *self.named, *exchanges)):
             members = self.may("SMEMBERS", self.client.smembers, BINDINGS + exchange) or ()
             rows = sorted(member.split(PRIORITY_SEPARATOR) for member in list(members)[:MOST_MEMBERS])
             if rows:
-                self.entry["bindings"][exchange] = [
+                self.entry["bindings"][self.redactor.text(exchange, 200)] = [
                     [self.redactor.text(part, 200) for part in (*row, "", "")[:3]] for row in rows]
+            if exchange != PIDBOX:
+                self.named += [row[2] for row in rows if len(row) > 2 and row[2] not in self.named]
+        self.named = self.named[:MOST_QUEUES]
         known = self.entry["bindings"].get(PIDBOX, ())
         self.entry["nodes"] = [row[2].removesuffix("." + PIDBOX) for row in known]
 
@@ -242,10 +269,10 @@ class _Probe:
         """The depth of each queue over its priorities, and the messages taken but not acknowledged; None for
         what is no list (or hash) or may not be read."""
         depths: dict[str, int | None] = {}
-        for queue in self.queues() if self.is_broker else ():
+        for queue in self.named if self.is_broker else ():
             parts = [self.may("LLEN", self.client.llen, name) for name in (
                 queue, *(f"{queue}{PRIORITY_SEPARATOR}{step}" for step in PRIORITY_STEPS))]
-            depths[queue] = None if None in parts else sum(parts)
+            depths[self.redactor.text(queue, 200)] = None if None in parts else sum(parts)
         unacked = self.may("HLEN", self.client.hlen, UNACKED) if self.is_broker else None
         return {"t": now(), "queues": depths, "unacked": unacked}
 
