@@ -33,7 +33,8 @@ STEPS = (
 )
 _BACKEND = ("driver", "database")
 #: Positions with room between them, for what moves to another step.
-_AT = {step: 10 * number for number, step in enumerate(STEPS)}
+_ROOM = 10
+_AT = {step: _ROOM * number for number, step in enumerate(STEPS)}
 
 
 def version_of(service: Service) -> tuple[int, int] | None:
@@ -66,3 +67,8 @@ def place(step: str, service: Service | None) -> int:
         elif step == "subcommand" and (version_of(service) or (9, 9)) < (5, 5):
             return _AT["app"] + 1
     return _AT[step] + behind
+
+
+def met_at(step: str, service: Service | None) -> str:
+    """The step at which this service meets what strikes at a rule's ``step``: its place, by name."""
+    return STEPS[place(step, service) // _ROOM]

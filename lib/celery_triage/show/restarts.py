@@ -13,6 +13,7 @@ from .triage import explaining
 if TYPE_CHECKING:
     from ..lives import Life
     from ..notebook import Look
+    from ..stack import Service
 
 #: Windows of the time line, in seconds: 15 min, 1 h, 6 h, a day, a week, a month.
 WINDOWS = (900, 3600, 21600, 86400, 604800, 2592000)
@@ -220,18 +221,27 @@ def words(lives: Sequence[Life]) -> str:
 def starts(look: Look) -> Shown:
     """How far each start gets, what stops it and what waits behind."""
     from ..checks.registry import RULES
-    from ..checks.steps import STEPS, place
+    from ..checks.steps import STEPS
 
     found = []
     for one in look.services(celery=True):
         marks: dict[str, list[tuple[str, str]]] = {}
         for finding in look.diagnosis.cause_findings:
-            state = finding.service_states.get(one.label, finding.state)
             rule = RULES.get(finding.code)
-            if one.label in finding.services and rule and rule.step and state in ("active", "latent"):
-                # Where a step strikes depends on the version: up to 5.4 a missing database is met by the
-                # results.
-                step = STEPS[place(rule.step, one) // 2]
-                marks.setdefault(step, []).append((state, finding.code))
+            step = rule.step_of(finding.name) if rule else ""
+            state = finding.service_states.get(one.label, finding.state)
+            if step and one.label in finding.services and state in ("active", "latent"):
+                marks.setdefault(struck(step, one), []).append((state, finding.code))
         found.append(causal.Start(one.label, marks, look.passed(one.label), words(look.lives_of(one.label))))
     return causal.picture(found, STEPS)
+
+
+def struck(step: str, service: Service) -> str:
+    """The step of its start at which this service meets what strikes at ``step``.
+
+    That depends on its Celery: up to 5.4 a missing database is met by the first result, not by the start.
+    """
+    from ..checks.steps import STEPS, place
+
+    here = place(step, service)
+    return max((name for name in STEPS if place(name, None) <= here), key=lambda name: place(name, None))
