@@ -164,8 +164,9 @@ class Course:
         return tuple(one for life in gone for one in self.deaths(life) if one.code == code)
 
     def proof(self, match: Match) -> Proof:
-        """A known message as a quotation."""
-        return Proof(f"logs/{self.label}", match.text, match.lines[-1], match.last)
+        """A known message as a quotation: the last line that says it."""
+        time, _, text = self._lines[match.lines[-1] - 1][:3]
+        return Proof(f"logs/{self.label}", text, match.lines[-1], time or None)
 
 
 class Courses:

@@ -88,14 +88,16 @@ def refused_logins(look: Look, purpose: str, sections: Sequence[str]) -> Iterato
     nothing = not any(used(service, (purpose,)) for service in look.members)
     if nothing and look.section("containers").status == "ok":
         raise NotApplicable(f"no service has a {purpose} URL")
+    judged: set[str] = set()
     for section in sections:
         for server in (look.data(section) or {}).get("servers") or ():
             if _refused(section, server):
                 told = list(_refused_login(look, section, server, purpose))
                 if not told:
                     look.note(section, f"{server['key']}: {server.get('why')}")
+                judged.update(label for finding in told for label in finding.services)
                 yield from told
-    yield from reported(look, ())
+    yield from reported(look, judged)
     yield from healed(look)
 
 
@@ -110,12 +112,15 @@ def _refused(section: str, server: Mapping[str, Any]) -> bool:
 def _refused_login(look: Look, section: str, server: Mapping[str, Any], purpose: str) -> Iterator[Finding]:
     """The finding for the services that go by this server for one purpose and are not seen to use it."""
     family, late = ("sql", "database") if section == "postgres" else ("redis", "broker")
-    services = []
-    for service in look.members:
-        urls = [url for url in used(service, (purpose,)) if url.parsed.family == family]
-        working = look.course(service).past(late) and not look.seen(service).says()
-        if service.label in (server.get("services") or ()) and urls and not working:
-            services.append(service)
+    with_it = [
+        service
+        for service in look.members
+        if service.label in (server.get("services") or ())
+        and any(url.parsed.family == family for url in used(service, (purpose,)))
+    ]
+    services = [service for service in with_it if look.seen(service).says()]
+    if not any(look.course(service).past(late) for service in with_it):
+        services = with_it  # nobody is seen to get in with this login
     if not services:
         return
     user = server.get("user") or "default"

@@ -93,7 +93,10 @@ def _refused(
     names = listed([service.label for service in services])
     open_ports = sorted({entry["container"] for entry in owner.item.get("ports") or ()})
     proof = [
-        Proof(section, f"{server['key']}: {server.get('why')}; {owner.label} has port {listed(open_ports)}")
+        Proof(
+            section,
+            f"{server['key']}: {server.get('why')}; {owner.label} has port {listed([str(one) for one in open_ports])}",
+        )
     ]
     for service in services:
         proof += look.seen(service).proof()

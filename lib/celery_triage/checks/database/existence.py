@@ -15,7 +15,7 @@ from celery_triage.checks.database.shared import (
     superuser,
     unseen,
 )
-from celery_triage.checks.registry import Look, check
+from celery_triage.checks.registry import Look, Prediction, check
 from celery_triage.checks.reports import healed, reported
 from celery_triage.checks.steps import checks_backend_at_start
 from celery_triage.checks.words import listed, verb
@@ -176,7 +176,7 @@ def _create(look: Look, server: Mapping[str, Any], name: str, services: Sequence
     needs=("containers", "postgres"),
     uses=("logs/*", "events"),
     step="database",
-    predicts=DEATHS,
+    predicts=(*DEATHS, Prediction(("URL004",))),
 )
 def role_missing(look: Look) -> Iterator[Finding]:
     """The user of a database URL does not exist on the server.
@@ -221,7 +221,12 @@ def role_missing(look: Look) -> Iterator[Finding]:
             ]
             for service in services:
                 proof += look.seen(service).proof(user)
-            seen = any(look.seen(service).effect(None, (1,)) for service in struck)
+            # PostgreSQL does not tell a role that is missing from a wrong password.
+            seen = any(
+                look.seen(service).effect(None, (1,))
+                or look.course(service).says("URL004", user, step="database")
+                for service in struck
+            )
             yield look.finding(
                 f'The role "{user}" does not exist on {server.get("container") or server["key"]}: {effect}',
                 services=tuple(service.label for service in services),

@@ -8,6 +8,7 @@ from celery_triage.checks.connections.shared import asked, idle_states, off_port
 from celery_triage.checks.database.shared import DEATHS, concerned, effect_on, servers, unseen
 from celery_triage.checks.registry import Look, check
 from celery_triage.checks.reports import healed, reported
+from celery_triage.checks.words import listed
 from celery_triage.model import Finding, Proof, Remedy
 from celery_triage.remedies import alive, restart
 
@@ -60,7 +61,8 @@ def connections_exhausted(look: Look) -> Iterator[Finding]:
         top = sorted((room.get("by_database") or {}).items(), key=lambda pair: (-pair[1], pair[0]))[:3]
         held = ", ".join(f"{name} {count}" for name, count in top)
         yield look.finding(
-            f"{server.get('container') or server['key']} has no room for another connection: {said}",
+            f"{listed([service.label for service in services])} cannot open a connection: "
+            f"{server.get('container') or server['key']} has no room ({said})",
             services=tuple(service.label for service in services),
             object=server["key"],
             certainty="confirmed" if server.get("sqlstate") == "53300" else "inferred",

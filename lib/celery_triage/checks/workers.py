@@ -1,0 +1,139 @@
+"""Workers: does each one that runs also work?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from celery_triage.checks.registry import Look, NotApplicable, check
+from celery_triage.model import Finding, Proof, Remedy
+from celery_triage.remedies import alive, restart
+from celery_triage.settling import age_of
+from celery_triage.stack import Service
+
+#: A worker's own wait for a task lasts a second (kombu 5.x ``BRPOP`` with time-out 1) and is then repeated:
+#: one whose connection has said nothing for longer than this (seconds) does nothing, or has its hands full.
+ASKS_WITHIN_S = 5
+#: A worker without a log counts as started after this long (seconds).
+STARTED_S = 120.0
+
+
+@check(
+    "WRK001",
+    "worker-frozen",
+    severity="critical",
+    needs=("containers", "celery"),
+    uses=("redis", "logs/*", "events", "files/*"),
+    step="consuming",
+)
+def worker_frozen(look: Look) -> Iterator[Finding]:
+    """A worker runs, is connected to the broker, and answers nothing.
+
+    ## What
+    Its container runs and its start was completed; its node is known to the broker; of the nodes that got our
+    ping one more listens than has answered, and this worker is it. Its connection to the broker has not asked
+    for a task for seconds either, which a worker with a free hand does every second.
+
+    ## Why
+    Docker sees a process that lives and restarts nothing. Its tasks wait; those that it had taken are lost to
+    everybody until it ends.
+
+    ## Looks like
+    Nothing: its log just stops. A main process that was stopped (SIGSTOP, a debugger, the freezer of its
+    cgroup), that is deadlocked, or that waits for a disk or a lock for ever.
+
+    ## Confirm
+    `celery -A APP inspect ping -d NODE` stays without a reply; `docker top CONTAINER -o pid,stat,wchan,cmd`
+    shows the state: T is stopped, D waits for a device.
+
+    ## Do
+    Look at the state of its main process, so that the reason is not lost, then restart the container.
+
+    ## False alarms
+    A worker with `--pool=solo` runs tasks in its main process and cannot answer meanwhile: it is never
+    reported. A worker that has not yet finished its start is not either.
+    """
+    if not look.stack.workers and look.section("containers").status == "ok":
+        raise NotApplicable("this stack has no worker")
+    section = look.section("celery")
+    for broker in (section.data or {}).get("brokers") or () if section.readable else ():
+        replies = broker.get("replies") or {}
+        known = {reply.get("label") for reply in replies.values()}
+        if broker.get("asked") is None:
+            continue  # nobody could be asked; the section's own status says so
+        for worker in look.members:
+            if _asked(worker, broker) and worker.label not in known:
+                yield from _judge(look, broker, worker, len(replies))
+
+
+def _asked(worker: Service, broker: Mapping[str, Any]) -> bool:
+    """Whether a worker that runs should have got the ping of this broker."""
+    if worker.role != "worker" or not worker.running:
+        return False
+    if broker.get("services") is not None:
+        return worker.label in broker["services"]
+    url = worker.url("broker")
+    return url is not None and url.parsed.server == broker.get("key")
+
+
+def _judge(look: Look, broker: Mapping[str, Any], worker: Service, answered: int) -> Iterator[Finding]:
+    label, course = worker.label, look.course(worker)
+    server = _server(look, broker)
+    if not (course.past("consuming") or (not course.readable and (age_of(worker) or 0) > STARTED_S)):
+        look.note("celery", f"{label} did not answer, and is not known to have finished its start")
+        return
+    if broker["asked"] <= answered or worker.nodename not in (server.get("nodes") or [worker.nodename]):
+        look.note("celery", f"{label} did not answer, and is not known to listen")
+        return
+    if _pool(worker) == "solo":
+        look.note("celery", f"{label} did not answer: with the pool solo it cannot while a task runs")
+        return
+    waits = [
+        one
+        for one in server.get("consumers") or ()
+        if one.get("label") == label and one.get("command") == "brpop" and one.get("idle_s") is not None
+    ]
+    if any(one.get("blocked") or one["idle_s"] < ASKS_WITHIN_S for one in waits):
+        look.note("celery", f"{label} did not answer in time, and still asks the broker for tasks")
+        return
+    proof = [
+        Proof(
+            "celery",
+            f"{broker['key']}: {broker['asked']} nodes got the ping, {answered} answered; "
+            f"{worker.nodename} did not",
+        )
+    ]
+    for one in waits:
+        proof.append(
+            Proof(
+                "redis", f"{label} ({one['address']}): its last question for a task was {one['idle_s']} s ago"
+            )
+        )
+    lines = course.lines(course.told) if course.told else ()
+    if lines:
+        proof.append(Proof(f"logs/{label}", lines[-1][2], None, lines[-1][0]))
+    yield look.finding(
+        f"{label} is alive and silent: it runs, listens to the broker, and answers no ping",
+        services=(label,),
+        object=label,
+        certainty="confirmed" if waits else "inferred",
+        proof=proof,
+        remedy=Remedy(
+            "exact",
+            f"Look at its main process (docker top {worker.name} -o pid,stat,wchan,cmd: T is stopped, D waits "
+            f"for a device), then restart it.",
+            commands=restart([worker]),
+            risk="What it runs now ends after ten seconds; tasks that it had taken are only run again with "
+            "task_acks_late.",
+        ),
+        verify=alive([worker]),
+    )
+
+
+def _server(look: Look, broker: Mapping[str, Any]) -> Mapping[str, Any]:
+    servers = (look.data("redis") or {}).get("servers") or ()
+    return next((server for server in servers if server.get("key") == broker.get("key")), {})
+
+
+def _pool(worker: Service) -> str:
+    return str((worker.launch.options.get("pool") if worker.launch else None) or "prefork")

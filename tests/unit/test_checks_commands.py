@@ -1,0 +1,245 @@
+"""Launch commands: options, sub-commands, modules and programs that are not in the image."""
+
+from __future__ import annotations
+
+import pytest
+from evidence import APP, CELERY, COMPOSE, NO_FLOWER, NO_MODULE, OPTION, QUEUES, WORKERS, Incident
+
+from celery_triage.causes import diagnose
+
+ATTRIBUTE = [
+    "Usage: celery [OPTIONS] COMMAND [ARGS]...",
+    "Try 'celery --help' for help.",
+    "",
+    "Error: ",
+    "Unable to load celery application.",
+    "Module 'shared.infrastructure' has no attribute 'celery'",
+]
+
+
+def unknown_option(old="--queues ", new="--queue="):
+    stack = Incident().replace_in_commands(old, new)
+    for label in WORKERS:
+        stack.loop(label, 2, OPTION)
+    return stack
+
+
+def no_flower():
+    return Incident().package("flower", False).loop("flower", 2, NO_FLOWER)
+
+
+def no_module(labels=WORKERS, module="shared.infra.celery_app"):
+    stack = Incident()
+    for label in labels:
+        stack.commands[label] = stack.commands[label].replace(APP, module)
+        stack.modules[label] = (module, False)
+        stack.loop(label, 2, NO_MODULE)
+    return stack
+
+
+def no_application():
+    return Incident().loop("email_worker", 2, ATTRIBUTE)
+
+
+def no_program():
+    stack = Incident()
+    for label in WORKERS:
+        stack.executables[label] = None
+        stack.loop(label, 127, [])
+        stack.item(
+            label,
+            sample={
+                "status": "created",
+                "exit_code": 127,
+                "error": 'exec: "celery": executable file not found in $PATH',
+            },
+        )
+    return stack
+
+
+FIRES = {
+    "CMD001": unknown_option,
+    "CMD002": no_flower,
+    "CMD003": no_module,
+    "CMD004": no_application,
+    "CMD005": no_program,
+}
+
+
+def cause(stack, name):
+    return next(c for c in diagnose(stack.evidence()).cause_findings if c.name == name)
+
+
+def test_an_unknown_option_is_one_cause_for_all_services_with_the_option_as_its_object():
+    """Three workers, one finding, judged by the version that is in the image."""
+    found = cause(unknown_option(), "unknown-option")
+    assert (found.object, set(found.services), found.certainty) == ("--queue", set(WORKERS), "confirmed")
+    assert found.title.endswith("cannot start: Celery 5.6.3 knows no option --queue")
+
+
+def test_the_remedy_changes_the_option_alone_where_it_stands():
+    """One edit for each command, of the option and nothing else."""
+    stack = unknown_option()
+    remedy = cause(stack, "unknown-option").remedy
+    lines = stack.compose_text().split("\n")
+    assert remedy.kind == "exact" and len(remedy.edits) == 3
+    for edit in remedy.edits:
+        assert (edit.file, edit.old, edit.new) == (COMPOSE, "--queue", "--queues")
+        assert "--queue=" in lines[edit.line - 1]
+    assert remedy.commands == (
+        "docker compose -p ai_backend -f /srv/ai_backend/docker-compose.yml up -d --no-deps "
+        "data_sync_worker email_worker payment_worker",
+    )
+
+
+def test_an_option_with_its_value_behind_a_blank_is_the_same_option():
+    """`--queue mail` fails as `--queue=mail` does."""
+    found = cause(unknown_option("--queues ", "--queue "), "unknown-option")
+    assert found.object == "--queue" and found.remedy.kind == "exact"
+
+
+@pytest.mark.parametrize(
+    "wording",
+    [
+        "Error: No such option: --queue (Possible options: --exclude-queues, --queues)",
+        "Error: No such option '--queue'. (Did you mean one of: '--exclude-queues', '--queues'?)",
+        "Error: no such option: --queue  Did you mean --queues?",
+    ],
+)
+def test_the_wordings_of_click_7_to_8_5_confirm_it(wording):
+    """The sentence changed with click; the witness is the same."""
+    stack = Incident().replace_in_commands("--queues ", "--queue=")
+    for label in WORKERS:
+        stack.loop(label, 2, [*OPTION[:3], wording])
+    assert cause(stack, "unknown-option").certainty == "confirmed"
+
+
+def test_without_the_version_an_option_that_no_version_knows_is_still_found():
+    """Judged against all versions; where they disagree the rule says that it does not know."""
+    stack = unknown_option()
+    for label in WORKERS:
+        stack.section(f"files/{label}", "timeout", "the deadline passed")
+    found = cause(stack, "unknown-option")
+    assert found.object == "--queue" and "knows no option" in found.title
+
+
+def test_without_the_version_a_valid_command_of_a_service_that_does_not_run_is_unknown():
+    """It may be invalid for the version that is there."""
+    stack = Incident().loop("email_worker", 1, ["Weird: 17"])
+    stack.section("files/email_worker", "timeout", "the deadline passed")
+    outcome = next(o for o in diagnose(stack.evidence()).outcomes if o.code == "CMD001")
+    assert outcome.outcome == "unknown" and outcome.missing == ("files/email_worker",)
+
+
+def test_an_option_of_the_applications_own_is_legal_where_the_worker_lives():
+    """Three workers with `--tenant`, all ready: nothing; one that dies of it: that one."""
+    stack = Incident()
+    for label in WORKERS:
+        stack.commands[label] += " --tenant=acme"
+    assert diagnose(stack.evidence()).findings == ()
+    stack.loop("email_worker", 2, [*OPTION[:3], "Error: No such option: --tenant"])
+    assert cause(stack, "unknown-option").services == ("email_worker",)
+
+
+def test_an_option_that_could_be_two_is_a_choice():
+    """Nobody can say which was meant, so the question is put."""
+    stack = Incident().replace_in_commands("--loglevel=info", "--log=info")
+    for label in WORKERS:
+        stack.loop(label, 2, [*OPTION[:3], "Error: No such option: --log"])
+    remedy = cause(stack, "unknown-option").remedy
+    assert remedy.kind in ("choice", "manual")
+    if remedy.kind == "choice":
+        assert remedy.question and len(remedy.options) > 1
+
+
+def test_the_order_of_celery_4_is_a_misplaced_option():
+    """`celery worker -A app` is refused since Celery 5."""
+    stack = Incident()
+    for label, queue in QUEUES.items():
+        stack.commands[label] = f"celery worker -A {APP} --loglevel=info --queues {queue}"
+        stack.loop(label, 2, ["You are using `-A` as an option of the worker sub-command:"])
+    found = cause(stack, "misplaced-option")
+    assert found.object == "-A" and found.remedy.kind == "manual"
+
+
+def test_last_words_about_an_option_of_a_command_that_cannot_be_read_are_reported():
+    """A script hides the command; its log says what Celery refused."""
+    stack = unknown_option()
+    for label in WORKERS:
+        stack.commands[label] = f"celery -A {APP} worker --loglevel=info --queues mail"
+    found = cause(stack, "unknown-option")
+    assert (found.certainty, found.object) == ("reported", "--queue")
+
+
+def test_flower_without_its_package_is_named_as_such():
+    """The object is flower, the remedy is the image."""
+    found = cause(no_flower(), "flower-not-installed")
+    assert (found.code, found.object, found.services) == ("CMD002", "flower", ("flower",))
+    assert found.certainty == "confirmed" and found.remedy.kind == "manual"
+    assert "requirements of the image ai_backend:1" in found.remedy.summary
+
+
+def test_flower_with_the_app_option_behind_is_no_fault():
+    """`celery flower -A app` starts (Flower 2.2 ignores the option)."""
+    stack = Incident().command("flower", f"celery flower -A {APP} --port=5555")
+    assert diagnose(stack.evidence()).findings == ()
+
+
+def test_a_misspelt_sub_command_is_corrected_where_it_stands():
+    """`wroker` can only have been worker."""
+    stack = Incident().replace_in_commands(" worker ", " wroker ", ("email_worker",))
+    stack.loop(
+        "email_worker",
+        2,
+        ["Usage: celery [OPTIONS] COMMAND [ARGS]...", "", "Error: No such command 'wroker'."],
+    )
+    found = cause(stack, "subcommand-not-available")
+    assert (found.object, found.remedy.kind) == ("wroker", "exact")
+    assert [(edit.old, edit.new) for edit in found.remedy.edits] == [("wroker", "worker")]
+
+
+def test_a_module_that_is_nowhere_is_judged_by_the_image():
+    """Every place was looked at, and the log says the same."""
+    found = cause(no_module(), "app-module-missing")
+    assert (found.object, found.certainty) == ("shared.infra.celery_app", "confirmed")
+    assert "/app/shared/infra/celery_app.py" in found.proof[0].text
+
+
+def test_a_sibling_with_the_right_module_gives_the_exact_remedy():
+    """Beat and Flower of the same image use the module that was meant."""
+    remedy = cause(no_module(), "app-module-missing").remedy
+    assert remedy.kind == "exact"
+    assert {(edit.old, edit.new) for edit in remedy.edits} == {("shared.infra.celery_app", APP)}
+
+
+def test_without_a_sibling_a_person_has_to_name_the_module():
+    """All services name the same missing module: nobody here knows the right one."""
+    assert cause(no_module(CELERY), "app-module-missing").remedy.kind == "manual"
+
+
+def test_a_module_that_cannot_be_looked_for_is_unknown_not_missing():
+    """A tmpfs hides it: present is null."""
+    stack = Incident().loop("email_worker", 2, ["Weird: 17"])
+    stack.modules["email_worker"] = (APP, None)
+    outcome = next(o for o in diagnose(stack.evidence()).outcomes if o.code == "CMD003")
+    assert outcome.outcome == "unknown"
+
+
+def test_exit_code_2_alone_does_not_tell_a_module_from_an_option():
+    """Both faults at once: the module comes first, the option waits behind it."""
+    stack = no_module(WORKERS).replace_in_commands("--queues ", "--queue=")
+    found = {c.name: c.state for c in diagnose(stack.evidence()).cause_findings}
+    assert found == {"app-module-missing": "active", "unknown-option": "latent"}
+
+
+def test_an_application_without_the_attribute_is_reported_from_its_log():
+    """Nothing but the log can say it."""
+    found = cause(no_application(), "app-does-not-load")
+    assert (found.certainty, found.object) == ("reported", "shared.infrastructure")
+
+
+def test_a_program_that_is_not_in_the_image_is_confirmed_by_the_engine():
+    """Docker says why it could not start the container."""
+    found = cause(no_program(), "executable-missing")
+    assert (found.object, found.certainty) == ("celery", "confirmed")
+    assert [c.name for c in diagnose(no_program().evidence()).cause_findings] == ["executable-missing"]

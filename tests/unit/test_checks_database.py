@@ -1,0 +1,203 @@
+"""PostgreSQL: databases and roles that are missing, servers that do not answer or are full."""
+
+from __future__ import annotations
+
+from evidence import CELERY, NO_DATABASE, NO_DATABASE_BEAT, WORKERS, Incident, iso, ready
+
+from celery_triage.causes import diagnose
+
+
+def missing(name="ai_backend"):
+    stack = Incident()
+    del stack.databases["ai_backend"]
+    stack.loop("celery_beat", 1, NO_DATABASE_BEAT, lived=4)
+    for label in WORKERS:
+        stack.loop(label, 1, NO_DATABASE, lived=4)
+    return stack
+
+
+def no_role():
+    stack = Incident()
+    stack.postgres = {
+        "status": "denied",
+        "sqlstate": "28P01",
+        "error_kind": "refused_login",
+        "connections": None,
+        "databases": {},
+        "why": 'FATAL: password authentication failed for user "backend"',
+        "wanted": {"ai_backend": {"exists": None, "services": list(CELERY)}},
+        "roles": {"backend": {"exists": False, "can_login": None, "superuser": None, "createdb": None}},
+    }
+    for label in WORKERS:
+        stack.loop(
+            label,
+            1,
+            [
+                line.replace(
+                    'database "ai_backend" does not exist',
+                    'password authentication failed for user "backend"',
+                )
+                for line in NO_DATABASE
+            ],
+            lived=4,
+        )
+    return stack
+
+
+def full():
+    stack = Incident()
+    stack.postgres = {
+        "connections": {"max": 20, "reserved": 3, "used": 17, "by_database": {"shop": 15, "ai_backend": 2}}
+    }
+    return stack
+
+
+def down():
+    stack = missing()
+    stack.databases["ai_backend"] = "backend"
+    stack.lives["postgres"] = [{"start": 10.0, "end": 8000.0, "exit": 0, "oom": False}]
+    stack.item("postgres", sample={"status": "exited", "exit_code": 0, "finished_at": iso(8000)})
+    stack.postgres = {
+        "status": "unreachable",
+        "why": "the container postgres is not running (exited)",
+        "connections": None,
+        "databases": {},
+        "roles": {},
+        "wanted": {"ai_backend": {"exists": None, "services": list(CELERY)}},
+    }
+    for label in ("celery_beat", *WORKERS):
+        stack.loop(
+            label,
+            1,
+            [
+                line.replace(
+                    'connection failed: connection to server at "172.18.0.2", port 5432 failed: '
+                    'FATAL:  database "ai_backend" does not exist',
+                    "failed to resolve host 'postgres': [Errno -2] Name or service not known",
+                )
+                for line in (NO_DATABASE_BEAT if label == "celery_beat" else NO_DATABASE)
+            ],
+            lived=4,
+        )
+    return stack
+
+
+FIRES = {"DBS001": missing, "DBS002": no_role, "DBS003": full, "DBS004": down}
+
+
+def only(stack):
+    (cause,) = diagnose(stack.evidence()).cause_findings
+    return cause
+
+
+def test_the_missing_database_is_judged_by_the_server_and_confirmed_by_the_services():
+    """The list of databases is the first proof, their last words the others."""
+    cause = only(missing())
+    assert (cause.object, cause.certainty, cause.state) == ("ai_backend", "confirmed", "active")
+    assert cause.proof[0].section == "postgres" and "databases: postgres" in cause.proof[0].text
+
+
+def test_it_is_made_in_its_own_container_by_its_superuser_for_the_role_of_the_url():
+    """The command holds no password and quotes the names for SQL and for the shell."""
+    stack = missing().item("postgres", env={"POSTGRES_USER": "root of all"})
+    create, restart = only(stack).remedy.commands
+    assert create == (
+        "docker exec ai_infra_postgres psql -v ON_ERROR_STOP=1 -U 'root of all' -d postgres "
+        '-c \'CREATE DATABASE "ai_backend" OWNER "backend"\''
+    )
+    assert restart.startswith("docker restart ai_backend_celery_beat") and "flower" not in restart
+
+
+def test_without_a_known_superuser_it_is_postgres():
+    """The official image's default."""
+    assert " -U postgres " in only(missing().item("postgres", env={})).remedy.commands[0]
+
+
+def test_a_database_with_nearly_that_name_makes_it_a_choice():
+    """`ai-backend` is there: was the name in the URL a slip?"""
+    stack = missing()
+    stack.databases["ai-backend"] = "backend"
+    remedy = only(stack).remedy
+    assert remedy.kind == "choice" and '"ai-backend"' in remedy.question
+    assert [option.name for option in remedy.options] == ["create", "use-existing"]
+
+
+def test_services_that_run_are_not_restarted_for_it():
+    """With Celery 5.4 nothing is down; making the database is all."""
+    stack = Incident("5.4.0")
+    del stack.databases["ai_backend"]
+    assert len(only(stack).remedy.commands) == 1
+
+
+def test_a_database_that_was_made_a_moment_ago_is_no_cause_though_the_last_words_still_name_it():
+    """The server counts, not the log: the next start will succeed."""
+    stack = missing()
+    stack.databases["ai_backend"] = "backend"
+    names = {cause.name for cause in diagnose(stack.evidence()).cause_findings}
+    assert "database-missing" not in names
+
+
+def test_where_the_server_cannot_be_asked_the_last_words_are_reported():
+    """No login (--no-login): what the services say is all there is."""
+    stack = missing()
+    stack.postgres = {
+        "status": "withheld",
+        "why": "not asked: --no-login sends no password",
+        "connections": None,
+        "databases": {},
+        "roles": {},
+        "wanted": {"ai_backend": {"exists": None, "services": list(CELERY)}},
+    }
+    cause = only(stack)
+    assert (cause.name, cause.object, cause.certainty) == ("database-missing", "ai_backend", "reported")
+    assert set(cause.services) == {"celery_beat", *WORKERS}
+
+
+def test_a_role_that_is_not_there_is_told_though_the_server_speaks_of_a_password():
+    """Another login to the same server saw the list of roles."""
+    cause = only(no_role())
+    assert (cause.name, cause.object, cause.remedy.kind) == ("role-missing", "backend", "manual")
+
+
+def test_a_server_without_room_names_who_holds_the_connections():
+    """Seventeen of the seventeen that ordinary roles may have."""
+    cause = only(full())
+    assert cause.name == "connections-exhausted" and "shop 15" in cause.proof[0].text
+
+
+def test_a_stopped_server_is_the_one_cause_of_all_that_its_users_suffer():
+    """It does not run; that no PostgreSQL answers and that services restart follows."""
+    diagnosis = diagnose(down().evidence())
+    assert [cause.name for cause in diagnosis.cause_findings] == ["not-running"]
+    explained = {f.name for f in diagnosis.findings if f.explained_by}
+    assert explained == {"database-server-down", "restart-loop"}
+
+
+def test_a_server_that_runs_and_refuses_is_a_cause_of_its_own():
+    """It is still starting up."""
+    stack = down()
+    stack.items.pop("postgres")
+    stack.lives["postgres"] = [{"start": 10.0, "end": None, "exit": 0, "oom": False}]
+    stack.postgres.update(status="no_reply", error_kind="starting", why="the database system is starting up")
+    assert [c.name for c in diagnose(stack.evidence()).cause_findings][0] == "database-server-down"
+
+
+def test_a_stack_without_postgresql_is_not_concerned():
+    """Results in Redis: the rules have no subject here."""
+    stack = Incident()
+    for label in CELERY:
+        stack.env[label]["CELERY_RESULT_BACKEND"] = "redis://redis:6379/1"
+    for label in WORKERS:
+        stack.logs[label] = [
+            [
+                at,
+                out,
+                text.replace(
+                    "postgresql+psycopg://backend:**@postgres:5432/ai_backend", "redis://redis:6379/1"
+                ),
+            ]
+            for at, out, text in stack.logs[label]
+        ]
+    outcomes = {o.code: o.outcome for o in diagnose(stack.evidence()).outcomes}
+    assert {code: outcomes[code] for code in FIRES} == dict.fromkeys(FIRES, "not_applicable")
+    assert ready("email_worker")

@@ -1,0 +1,216 @@
+"""The contract of all rules: what a newcomer's rule must keep is tested here without being named.
+
+Each ``test_checks_<subject>.py`` has a dictionary ``FIRES``: code → a function that builds evidence in which
+the rule fires. A rule without one fails here.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+from evidence import Incident, without_section
+
+from celery_triage.checks import HEADINGS, RULES, STEPS, Look, judge, run
+from celery_triage.checks.registry import Undeclared, check
+from celery_triage.model import SEVERITIES, Section
+
+MODULES = [path.stem for path in sorted(Path(__file__).parent.glob("test_checks_*.py"))]
+FIRES = {code: build for name in MODULES for code, build in importlib.import_module(name).FIRES.items()}
+CODES = sorted(RULES)
+
+#: Codes are for ever: one that was given out is never given to another rule, and never taken back.
+GIVEN_OUT = {
+    "BRK001": "broker-down",
+    "BRK002": "broker-login-refused",
+    "CMD001": "unknown-option",
+    "CMD002": "subcommand-not-available",
+    "CMD003": "app-module-missing",
+    "CMD004": "app-does-not-load",
+    "CMD005": "executable-missing",
+    "CTR001": "restart-loop",
+    "CTR002": "killed-for-memory",
+    "CTR003": "not-running",
+    "DBS001": "database-missing",
+    "DBS002": "role-missing",
+    "DBS003": "connections-exhausted",
+    "DBS004": "database-server-down",
+    "LOG001": "unrecognised-death",
+    "LOG002": "known-death",
+    "PKG001": "package-missing",
+    "URL001": "url-does-not-parse",
+    "URL002": "driver-not-installed",
+    "URL003": "broker-host-unknown",
+    "URL004": "login-refused",
+    "URL005": "nothing-listens",
+}
+
+
+def judged(code, evidence):
+    """(findings, outcome) of one rule."""
+    return judge(RULES[code], Look(evidence, RULES[code]))
+
+
+def test_codes_keep_their_names_for_ever():
+    """A report of years ago names codes; what they meant may not change."""
+    assert {code: RULES[code].name for code in GIVEN_OUT if code in RULES} == GIVEN_OUT
+
+
+def test_names_are_used_once():
+    """Two rules that report under one name could not be told apart in an expectation."""
+    names = [name for rule in RULES.values() for name in rule.names]
+    assert len(names) == len(set(names))
+
+
+def test_a_code_that_is_taken_is_refused():
+    """Whoever adds a rule under an old code is told at once."""
+    with pytest.raises(ValueError, match="CMD001 is taken by unknown-option"):
+        check("CMD001", "another", severity="critical", needs=())(lambda look: iter(()))
+
+
+def test_a_rule_with_a_step_or_severity_that_does_not_exist_is_refused():
+    """A misspelt step would rank it wrongly, and say nothing."""
+    with pytest.raises(ValueError, match="unknown"):
+        check("ZZZ001", "another", severity="critical", needs=(), step="optoins")
+        check("ZZZ001", "another", severity="critical", needs=(), step="optoins")(lambda look: iter(()))
+    assert "ZZZ001" not in RULES
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_code_name_severity_and_step_have_their_form(code):
+    """Three letters and three digits; a name of lower-case words; a known severity and step."""
+    rule = RULES[code]
+    assert re.fullmatch(r"[A-Z]{3}\d{3}", code)
+    assert all(re.fullmatch(r"[a-z]+(-[a-z]+)*", name) for name in rule.names)
+    assert rule.severity in SEVERITIES
+    assert all(step in STEPS for step in [rule.step, *rule.steps.values()] if step)
+    assert set(rule.steps) <= set(rule.names)
+    assert rule.needs
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_the_docstring_is_a_page_with_all_headings_in_order(code):
+    """A first sentence, then What, Why, Looks like, Confirm, Do, False alarms, each with text."""
+    page = RULES[code].page
+    parts = re.split(r"(?m)^## (.+)$", page)
+    assert parts[0].strip().endswith(".")
+    assert tuple(parts[1::2]) == HEADINGS
+    assert all(len(text.split()) >= 3 for text in parts[2::2])
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_the_rule_has_a_case_in_which_it_fires(code):
+    """And nothing of it is missing then: title, services, proof, remedy, a way to verify."""
+    assert code in FIRES, f"no FIRES entry for {code} in a test_checks_*.py"
+    findings, outcome = judged(code, FIRES[code]().evidence())
+    assert outcome.outcome == "fired"
+    for finding in findings:
+        if finding.state == "history":
+            continue
+        assert finding.title and finding.services and finding.proof
+        assert finding.remedy is not None and finding.remedy.summary
+        assert finding.verify
+        if finding.remedy.kind == "exact":
+            assert finding.remedy.edits or finding.remedy.commands
+        if finding.remedy.kind == "choice":
+            assert finding.remedy.question and finding.remedy.options
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_the_rule_is_quiet_on_a_healthy_stack(code):
+    """Quiet, not merely without a finding."""
+    findings, outcome = judged(code, Incident().evidence())
+    assert (findings, outcome.outcome) == ((), "quiet")
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_without_containers_the_rule_is_unknown(code):
+    """Nothing is known of any service; nothing is called quiet."""
+    findings, outcome = judged(code, without_section(Incident().evidence(), "containers"))
+    assert (findings, outcome.outcome) == ((), "unknown")
+    assert "containers" in outcome.missing and outcome.why
+
+
+@pytest.mark.parametrize("code,needed", [(code, needed) for code in CODES for needed in RULES[code].needs])
+def test_where_it_would_fire_the_rule_is_never_quiet_without_what_it_needs(code, needed):
+    """The fault is there; whoever cannot see it may not say that it is not."""
+    findings, outcome = judged(code, without_section(FIRES[code]().evidence(), needed))
+    assert outcome.outcome in ("unknown", "fired")
+    if outcome.outcome == "unknown":
+        assert outcome.missing and outcome.why
+
+
+@pytest.mark.parametrize(
+    "code,needed", [(code, needed) for code in CODES for needed in RULES[code].needs if "*" not in needed]
+)
+def test_partial_evidence_may_fire_but_never_be_quiet(code, needed):
+    """A healthy stack of which a part was seen is not healthy for that."""
+    evidence = Incident().evidence()
+    whole = evidence.section(needed)
+    sections = {**evidence.sections, needed: Section(needed, "partial", whole.data, why="a part is missing")}
+    _, outcome = judged(code, type(evidence)(evidence.target, evidence.taken_at, sections))
+    assert outcome.outcome == "unknown"
+    sections = dict(FIRES[code]().evidence().sections)
+    sections[needed] = Section(needed, "partial", sections[needed].data, why="a part is missing")
+    _, outcome = judged(code, type(evidence)(evidence.target, evidence.taken_at, sections))
+    assert outcome.outcome == "fired"
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_the_rule_reads_nothing_that_it_does_not_declare(code):
+    """Only declared sections change what it says: without all others it says the same."""
+    evidence = FIRES[code]().evidence()
+    declared = (*RULES[code].needs, *RULES[code].uses)
+    kept = {
+        name: section
+        for name, section in evidence.sections.items()
+        if any(name == one or one.endswith("/*") and name.startswith(one[:-1]) for one in declared)
+        or name.startswith(("files/", "logs/", "events", "celery"))
+    }
+    bare = type(evidence)(evidence.target, evidence.taken_at, kept)
+    assert judged(code, bare) == judged(code, evidence)
+
+
+def test_an_undeclared_section_is_refused():
+    """A rule cannot read by accident what it does not declare."""
+    look = Look(Incident().evidence(), RULES["BRK001"])
+    with pytest.raises(Undeclared, match="BRK001 reads postgres"):
+        look.data("postgres")
+
+
+def test_a_rule_that_raises_is_broken_and_the_others_go_on(monkeypatch):
+    """The exception is its outcome; it is never silent and never read as health."""
+    from dataclasses import replace
+
+    def broken(look):
+        raise ZeroDivisionError("1/0")
+        yield
+
+    monkeypatch.setitem(RULES, "CMD001", replace(RULES["CMD001"], check=broken))
+    findings, outcomes = run(FIRES["DBS001"]().evidence())
+    told = {outcome.code: (outcome.outcome, outcome.why) for outcome in outcomes}
+    assert told["CMD001"] == ("broken", "ZeroDivisionError: 1/0")
+    assert told["DBS001"][0] == "fired" and any(finding.code == "DBS001" for finding in findings)
+
+
+def test_a_rule_that_reports_under_a_foreign_code_is_broken(monkeypatch):
+    """What it says would stand under another rule's page."""
+    from dataclasses import replace
+
+    def foreign(look):
+        yield RULES["CMD002"].finding("x", services=("email_worker",))
+
+    monkeypatch.setitem(RULES, "CMD001", replace(RULES["CMD001"], check=foreign))
+    findings, outcome = judged("CMD001", Incident().evidence())
+    assert outcome.outcome == "broken" and findings == ()
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_the_sentence_of_a_finding_names_the_thing_and_stays_readable(code):
+    """At three in the morning a title is one sentence, with the service in it."""
+    findings, _ = judged(code, FIRES[code]().evidence())
+    for finding in findings:
+        assert len(finding.title) <= 300 and "\n" not in finding.title
+        assert any(label in finding.title for label in finding.services) or finding.object in finding.title
