@@ -80,13 +80,13 @@ def _judge(look: Look, broker: Mapping[str, Any], worker: Service, answered: int
     label, course = worker.label, look.course(worker)
     server = _server(look, broker)
     if not (course.past("consuming") or (not course.readable and (age_of(worker) or 0) > STARTED_S)):
-        look.note("celery", f"{label} did not answer, and is not known to have finished its start")
+        _unsure(look, f"{label} did not answer, and is not known to have finished its start")
         return
     if broker["asked"] <= answered or worker.nodename not in (server.get("nodes") or [worker.nodename]):
-        look.note("celery", f"{label} did not answer, and is not known to listen")
+        _unsure(look, f"{label} did not answer, and is not known to listen")
         return
     if _pool(worker) == "solo":
-        look.note("celery", f"{label} did not answer: with the pool solo it cannot while a task runs")
+        _unsure(look, f"{label} did not answer: with the pool solo it cannot while a task runs")
         return
     waits = [
         one
@@ -94,7 +94,7 @@ def _judge(look: Look, broker: Mapping[str, Any], worker: Service, answered: int
         if one.get("label") == label and one.get("command") == "brpop" and one.get("idle_s") is not None
     ]
     if any(one.get("blocked") or one["idle_s"] < ASKS_WITHIN_S for one in waits):
-        look.note("celery", f"{label} did not answer in time, and still asks the broker for tasks")
+        _unsure(look, f"{label} did not answer in time, and still asks the broker for tasks")
         return
     proof = [
         Proof(
@@ -120,14 +120,19 @@ def _judge(look: Look, broker: Mapping[str, Any], worker: Service, answered: int
         proof=proof,
         remedy=Remedy(
             "exact",
-            f"Look at its main process (docker top {worker.name} -o pid,stat,wchan,cmd: T is stopped, D waits "
-            f"for a device), then restart it.",
+            f"Look at its main process (docker top {worker.name} -o pid,stat,wchan,cmd: T is stopped, "
+            "D waits for a device), then restart it.",
             commands=restart([worker]),
             risk="What it runs now ends after ten seconds; tasks that it had taken are only run again with "
             "task_acks_late.",
         ),
         verify=alive([worker]),
     )
+
+
+def _unsure(look: Look, why: str) -> None:
+    """Why it stays unknown: more exact than the section's own sentence, which names who did not answer."""
+    look.missing["celery"] = why
 
 
 def _server(look: Look, broker: Mapping[str, Any]) -> Mapping[str, Any]:
