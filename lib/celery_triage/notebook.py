@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from .model import Diagnosis, Evidence
 
 if TYPE_CHECKING:
+    from .checks.course import Courses
     from .lives import Life, Lives
     from .stack import Service
 
@@ -82,30 +83,18 @@ class Look:
         """The lives of a container that were seen, oldest first."""
         return self.lives.of_service(label)
 
+    @cached_property
+    def _courses(self) -> Courses:
+        from .checks.course import Courses
+
+        return Courses(self.evidence, self.stack)
+
     def passed(self, label: str) -> frozenset[str]:
-        """The steps of its start that the life of this service which says most is proven to have passed."""
-        from .lives import reached, told
+        """The steps of its start that a service, as it is now, is proven to have passed."""
+        from .checks.steps import STEPS
 
-        service, life = self.stack.get(label), told(self.lives_of(label))
-        if service is None or life is None or not service.is_celery:
-            return frozenset()
-        failed = [one.seconds for one in self.lives_of(label) if one.failed and one.seconds is not None]
-        found = reached(
-            life.of((self.evidence.data(f"logs/{label}") or {}).get("lines") or ()),
-            service.role,
-            version=(service.packages.get("celery") or {}).get("version"),
-            ping=self._ping(label) if life.running else "",
-            seconds=life.seconds if life.running else None,
-            longest_failure=max(failed, default=None),
-        )
-        return found.proven | ({"container", "executable", "subcommand"} if found.proven else {"container"})
-
-    def _ping(self, label: str) -> str:
-        for broker in (self.evidence.data("celery") or {}).get("brokers") or ():
-            for node, reply in (broker.get("replies") or {}).items():
-                if reply.get("label") == label:
-                    return f"{node} answered a ping"
-        return ""
+        course = self._courses.of(label)
+        return frozenset(step for step in STEPS if course.past(step))
 
     def _repr_html_(self) -> str:
         from .show.triage import looked

@@ -25,6 +25,7 @@ def nbval(folder: Path, mode: str, **environment: str) -> tuple[int, int, str]:
             mode,
             "--nbval-current-env",
             "--nbval-cell-timeout=120",
+            f"--nbval-sanitize-with={Path(__file__).with_name('sanitize.cfg')}",
             "-q",
             "-c",
             os.devnull,
@@ -95,13 +96,16 @@ def test_the_comparison_notices_a_change(tmp_path):
 def test_where_no_engine_answers_one_sentence_says_so_and_names_the_recorded_incident(tmp_path):
     """Never a silent fall-back: the setup cell stops, without a traceback of ours."""
     environment = {name: value for name, value in os.environ.items() if name != "CELERY_TRIAGE_EVIDENCE"}
-    code = f"""
-import os; os.environ.clear(); os.environ.update({environment!r},
-DOCKER_HOST='unix:///nowhere/docker.sock') from pathlib import Path from celery_triage.report.execute
-import execute_all print(execute_all([Path({str(ROOT / "runbooks" / "40_database.ipynb")!r})],
-Path({str(tmp_path)!r}), {{}})[0].why)
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    runbook = ROOT / "runbooks" / "40_database.ipynb"
+    lines = [
+        "from pathlib import Path",
+        "from celery_triage.report.execute import execute_all",
+        f"print(execute_all([Path({str(runbook)!r})], Path({str(tmp_path)!r}), {{}})[0].why)",
+    ]
+    environment["DOCKER_HOST"] = "unix:///nowhere/docker.sock"
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=False, env=environment
+    )
     assert re.search(
         r"cell 2 failed: no Docker Engine answers.*set evidence = '.*reports/sample/evidence'", done.stdout
     ), done.stdout + done.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 
 import pytest
 from hand_built import HOSTILE, diagnosis, evidence
@@ -296,3 +297,20 @@ def test_drawing_keeps_marks_of_one_kind_together():
         drawing.dots([n], [n], "ok")
     assert drawing.svg().count("<path") == 2
     assert len(Drawing(100, 100).svg()) < 1800
+
+
+def test_the_step_that_a_fault_strikes_depends_on_the_celery_in_the_image():
+    """Up to 5.4 a missing database is met by the first result; Flower meets it there too."""
+    from celery_triage.show.restarts import struck
+    from celery_triage.stack import Stack
+
+    assert struck("database", Stack.of(evidence()).get("email_worker")) == "database"
+    section = evidence().section("files/email_worker")
+    old = {
+        **section.data,
+        "packages": {**section.data["packages"], "celery": {"present": True, "version": "5.4.0"}},
+    }
+    stack = Stack.of(evidence(files__email_worker=replace(section, data=old)))
+    assert struck("database", stack.get("email_worker")) == "results"
+    assert struck("database", stack.get("flower")) == "results"
+    assert struck("options", stack.get("flower")) == "options"
