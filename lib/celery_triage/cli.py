@@ -1,5 +1,5 @@
-"""The command line: ``run``, ``check``, ``collect`` and ``rules``. Data goes to stdout, progress and
-errors to stderr.
+"""The command line: ``run``, ``check``, ``collect``, ``compare``, ``verify`` and ``rules``. Data goes to
+stdout, progress and errors to stderr.
 
 Everything but click is imported when a command needs it: ``--help`` answers in a tenth of a second. Exit
 codes: ``run`` and ``check`` as monitoring plugins (0 ok, 1 warning, 2 critical, 3 unknown); 64 wrong use,
@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ import click
 
 if TYPE_CHECKING:
     from .model import Diagnosis, Evidence
+    from .report.compare import Comparison, Side
 
 OK, UNKNOWN, WRONG_USE, NOT_WRITTEN, INTERRUPTED, TERMINATED = 0, 3, 64, 69, 130, 143
 
@@ -190,6 +192,118 @@ for _option in reversed(_LIVE):
     collect = _option(collect)
 
 
+def proving(command):
+    """The options of the two commands that prove a cure."""
+    for option in reversed(
+        (
+            click.option("--json", "as_json", is_flag=True, help="The comparison as JSON (schema 1)."),
+            click.option(
+                "--markdown",
+                metavar="FILE",
+                type=click.Path(path_type=Path),
+                help="Write the resolution summary there.",
+            ),
+            click.option(
+                "--html",
+                metavar="FILE",
+                type=click.Path(path_type=Path),
+                help="The same as a page that runs and loads nothing.",
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+@cli.command()
+@click.argument("before", metavar="BEFORE", type=click.Path(path_type=Path))
+@click.argument("after", metavar="AFTER", type=click.Path(path_type=Path))
+@proving
+def compare(before: Path, after: Path, **wanted: Any) -> int:
+    """What was resolved, what is left, what is new, what is not proven. BEFORE and AFTER are reports or
+    bundles of evidence.
+
+    Exit codes: 0 resolved, 1 not yet proven, 2 not resolved.
+    """
+    first, second = looked(before), looked(after)
+    from .report import compare as comparing
+
+    try:
+        compared = comparing.compare(first, second)
+    except comparing.Swapped as error:
+        raise Ended(WRONG_USE, str(error)) from None
+    show_comparison(compared, None, **wanted)
+    return comparing.EXIT_CODES[compared.result]
+
+
+@cli.command()
+@click.argument("report", metavar="REPORT", type=click.Path(path_type=Path))
+@click.option("--wait", is_flag=True, help="Look again until resolved, or until the time is up.")
+@click.option(
+    "--timeout",
+    metavar="SECONDS",
+    type=click.FloatRange(0, 86400),
+    help="The longest wait; default is what the services need to settle, 15 minutes at most.",
+)
+@click.option(
+    "--evidence",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Keep what was seen last as a bundle; it must not exist yet.",
+)
+@click.option("--no-broadcast", is_flag=True, help="Send no Celery ping; nothing at all is then written.")
+@click.option("--no-login", is_flag=True, help="Send no password anywhere.")
+@click.option(
+    "--reach-external", is_flag=True, help="Also ask servers that are no containers of this engine."
+)
+@proving
+def verify(
+    report: Path,
+    wait: bool,
+    timeout: float | None,
+    evidence: Path | None,
+    as_json: bool,
+    markdown: Path | None,
+    html: Path | None,
+    **asked: Any,
+) -> int:
+    """Look at the live stack of a REPORT (or bundle) again: is each cause gone, still there, settling, not
+    proven? It only looks; verify steps stay text for a person.
+
+    Exit codes: 0 resolved, 1 settling or not yet proven, 2 still there, 3 unknown.
+    """
+    if evidence is not None and evidence.exists():
+        raise Ended(WRONG_USE, f"{evidence} exists already; evidence is written to a new folder")
+    before = looked(report)
+    from . import bundle
+    from . import verify as verifying
+    from .collect import CannotCollect, collect
+    from .redact import Redactor
+    from .report.compare import Swapped
+
+    redactor, options = Redactor(), verifying.options_for(before.evidence, asked)
+    say("collecting evidence …")
+    try:
+        compared = verifying.watch(
+            before,
+            lambda: collect(options, redactor),
+            wait=wait or timeout is not None,
+            longest=timeout,
+            progress=say,
+        )
+    except CannotCollect as error:
+        raise Ended(UNKNOWN, str(error)) from None
+    except Swapped as error:
+        raise Ended(WRONG_USE, f"{error}: the report is newer than this machine's clock") from None
+    if evidence is not None:
+        try:
+            bundle.save(compared.after.evidence, evidence)
+        except OSError as error:
+            raise Ended(NOT_WRITTEN, f"the evidence could not be written: {error}") from None
+    show_comparison(compared, redactor, as_json, markdown, html)
+    return verifying.exit_code(compared)
+
+
 @cli.command()
 @click.argument("code", required=False)
 @click.option("--json", "as_json", is_flag=True, help="The catalogue as JSON.")
@@ -236,13 +350,31 @@ def obtain(bundle: Path | None, **asked: Any) -> tuple[Evidence, Any]:
     say("collecting evidence …")
     try:
         options = CollectOptions(**{name: None if value == "" else value for name, value in asked.items()})
-        return collect(options, redactor), redactor
+        evidence = collect(options, redactor)
     except NoTarget as error:
         raise Ended(WRONG_USE, str(error)) from None
     except CannotCollect as error:
         raise Ended(UNKNOWN, str(error)) from None
     except ValueError as error:
         raise Ended(WRONG_USE, str(error)) from None
+    refuse_without_celery(evidence)
+    return evidence, redactor
+
+
+def refuse_without_celery(evidence: Evidence) -> None:
+    """End where nothing of the target can be Celery: "ok" would be true of nothing.
+
+    A command that cannot be read, or a broker URL, leaves the doubt, and then the diagnosis goes on.
+    """
+    from .stack import Stack
+
+    members = Stack.of(evidence).members
+    if members and not any(
+        one.is_celery or one.unwrapped.unreadable or one.url("broker") or one.item.get("vanished")
+        for one in members
+    ):
+        names = ", ".join(sorted(one.label for one in members)[:10])
+        raise Ended(WRONG_USE, f"no service of {evidence.target} runs Celery; there are {names}")
 
 
 def recorded(folder: Path, asked: dict[str, Any]) -> Evidence:
@@ -268,11 +400,51 @@ def print_page(diagnosis: Diagnosis, evidence: Evidence) -> None:
     from .show.terminal import page
 
     wide = max(60, min(110, shutil.get_terminal_size((100, 24)).columns))
+    print_lines(page(diagnosis, evidence, wide=wide))
+
+
+def print_lines(lines: Iterable[tuple[str, str]]) -> None:
+    """Lines with a colour each, coloured where the user did not forbid it."""
     plain = bool(os.environ.get("NO_COLOR"))
-    for line, colour in page(diagnosis, evidence, wide=wide):
+    for line, colour in lines:
         bold = colour == "bold"
         styled = line if plain or not colour else click.style(line, fg=None if bold else colour, bold=bold)
         click.echo(styled)
+
+
+def looked(path: Path) -> Side:
+    """A report or a bundle, as one side of a comparison."""
+    if not path.is_dir():
+        raise Ended(WRONG_USE, f"there is no folder {path}")
+    from .report.compare import NotReadable, read
+
+    try:
+        return read(path)
+    except NotReadable as error:
+        raise Ended(UNKNOWN, str(error)) from None
+
+
+def show_comparison(
+    compared: Comparison, redactor: Any, as_json: bool, markdown: Path | None, html: Path | None
+) -> None:
+    """The comparison on stdout, and the summary in files."""
+    import shutil
+
+    from .model import dumps
+    from .report import archive, compare, resolution
+
+    try:
+        for path, form in ((markdown, resolution.markdown), (html, resolution.html)):
+            if path is not None:
+                resolution.write(path, form(compared), redactor)
+                say(f"written: {path}")
+    except (OSError, archive.Leak) as error:
+        raise Ended(NOT_WRITTEN, f"the summary could not be written: {error}") from None
+    if as_json:
+        click.echo(dumps(compare.as_json(compared)))
+        return
+    wide = max(60, min(110, shutil.get_terminal_size((100, 24)).columns))
+    print_lines(resolution.lines(compared, wide))
 
 
 def exit_code(diagnosis: Diagnosis) -> int:

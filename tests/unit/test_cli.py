@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -193,3 +194,16 @@ def kernels(folder: Path) -> list[str]:
         if "ipykernel_launcher" in text and str(folder) in text:
             found.append(text)
     return found
+
+
+def test_a_project_without_celery_is_refused_with_its_services():
+    """ "ok" would be true of nothing; a worker in the target lets it through."""
+    containers = evidence().section("containers")
+    servers = [item for item in containers.data["items"] if not item["member"]]
+    data = {**containers.data, "items": [{**item, "member": True} for item in servers]}
+    with pytest.raises(
+        cli.Ended, match="no service of ai_backend runs Celery; there are postgres, redis"
+    ) as error:
+        cli.refuse_without_celery(evidence(containers=replace(containers, data=data)))
+    assert error.value.code == 64
+    cli.refuse_without_celery(evidence())
