@@ -7,8 +7,8 @@ from evidence import CELERY, WORKERS, Incident, banner, ready
 from celery_triage.causes import diagnose
 
 REFUSED = (
-    "[2026-11-23 12:00:02,886: ERROR/MainProcess] consumer: Cannot connect to redis://redis:6379/0: Error 111 "
-    "connecting to redis:6379. Connection refused.."
+    "[2026-11-23 12:00:02,886: ERROR/MainProcess] consumer: Cannot connect to redis://redis:6379/0: "
+    "Error 111 connecting to redis:6379. Connection refused.."
 )
 PASSWORD = (
     "[2026-11-23 12:00:02,886: ERROR/MainProcess] consumer: Cannot connect to redis://:**@redis:6379/0: "

@@ -92,12 +92,8 @@ def _refused(
     services = [service for service, _ in pairs]
     names = listed([service.label for service in services])
     open_ports = sorted({entry["container"] for entry in owner.item.get("ports") or ()})
-    proof = [
-        Proof(
-            section,
-            f"{server['key']}: {server.get('why')}; {owner.label} has port {listed([str(one) for one in open_ports])}",
-        )
-    ]
+    has = listed([str(one) for one in open_ports])
+    proof = [Proof(section, f"{server['key']}: {server.get('why')}; {owner.label} has port {has}")]
     for service in services:
         proof += look.seen(service).proof()
     remedy = Remedy(
