@@ -20,8 +20,8 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(BASE_PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "celery-triage needs Python 3.11 or later; set BASE_PYTHON")'
 	@echo "building the environment in $(VENV) …" >&2
 	@$(BASE_PYTHON) -m venv $(VENV)
-	@$(PYTHON) -m pip install --quiet --disable-pip-version-check -r requirements.lock
-	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@$(PYTHON) -m pip install -qq --disable-pip-version-check -r requirements.lock
+	@$(PYTHON) -m pip install -qq --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
 env: $(STAMP)  ## build the environment only

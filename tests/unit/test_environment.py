@@ -11,7 +11,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 
 # conda-forge's name where it differs (https://conda-forge.org/packages/)
-CONDA_NAMES = {"docker": "docker-py", "matplotlib": "matplotlib-base", "redis": "redis-py"}
+CONDA_NAMES = {"docker": "docker-py", "redis": "redis-py"}
 
 
 def _requirement(text: str) -> tuple[str, str]:
