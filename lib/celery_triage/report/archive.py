@@ -104,7 +104,7 @@ def listing(archive: Path) -> str:
                 link(f"{name}/index.html", name),
                 str(summary.get("target", "")),
                 Cell(f"{MARKS.get(verdict, '?')} {verdict}", tone=tone),
-                "\n".join(causes) or None,
+                "\n".join(f"• {title}" for title in causes) or None,
                 "live" if summary.get("origin") == "live" else "recorded",
                 units.moment(str(summary.get("taken_at", ""))),
             )

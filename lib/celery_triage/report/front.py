@@ -11,7 +11,7 @@ from ..notebook import Look
 from ..runbooks import showing
 from ..show import findings as cards
 from ..show import restarts, triage, units
-from ..show.output import Shown, stacked, table
+from ..show.output import Shown, table
 from .pages import Page, render
 
 FILES = (
@@ -86,7 +86,7 @@ def _part(look: Look, finding: Finding, number: int, pages: Sequence[Page]) -> d
     )
     return {
         "card": shown.html,
-        "consequences": stacked(*map(cards.card, following)).html if following else "",
+        "consequences": cards.brief(following).html if following else "",
         "consequences_line": f"{units.count(len(following), 'consequence')}: {cards.named(following)}",
     }
 

@@ -6,7 +6,17 @@ import importlib
 from types import ModuleType
 
 #: One module for each runbook's subject; loaded when first asked for, because drawing takes 0.3 s to import.
-SUBJECTS = ("connections", "database", "findings", "launch_commands", "logs", "restarts", "triage")
+SUBJECTS = (
+    "connections",
+    "database",
+    "findings",
+    "launch_commands",
+    "logs",
+    "queues",
+    "restarts",
+    "triage",
+    "workers",
+)
 
 
 def __getattr__(name: str) -> ModuleType:

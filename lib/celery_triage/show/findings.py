@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from ..model import Diagnosis, Edit, Evidence, Finding
+from ..model import Diagnosis, Edit, Evidence, Finding, Outcome, Section
 from . import units
 from .output import MARKS, Cell, Shown, one_each, quotations, render, sentence, stacked, table
 
@@ -44,6 +44,18 @@ def cards(findings: Iterable[Finding], *, empty: str = "Nothing found.") -> Show
     """Findings below each other, in the order given."""
     shown = [card(finding) for finding in findings]
     return stacked(*shown) if shown else sentence(empty, "ok")
+
+
+def brief(findings: Iterable[Finding]) -> Shown:
+    """Findings as rows: what, its rule, and where it is seen. For consequences, which need no cure of
+    their own."""
+    rows = []
+    for finding in findings:
+        seen = [f"{quote.sources[0]}: {quote.text}" for quote in quotations(finding.proof)[:2]]
+        rows.append(
+            (finding.title, Cell(f"{finding.code} {finding.name}"), Cell("\n".join(seen) or "–", code=True))
+        )
+    return table(("What", "Rule", "Seen in"), rows)
 
 
 def finding_text(finding: Finding, *, number: int = 0, wide: int = 110) -> str:
@@ -155,32 +167,44 @@ def found(look: Look, *prefixes: str, service: str = "") -> Shown:
 
 
 def unknown(diagnosis: Diagnosis, evidence: Evidence) -> Shown:
-    """What was not checked and why: each section that could not be had, with the checks that stay open
-    for it."""
+    """What was not checked and why: each section that could not be had, with the checks that stay open for
+    it, then the checks that could not judge although their sections were read."""
     rows = []
-    for name, section in sorted(evidence.sections.items()):
-        if section.status == "ok":
-            continue
-        open_checks = [o.code for o in diagnosis.outcomes if o.outcome == "unknown" and name in o.missing]
+    for section in missing(evidence):
+        codes = [o.code for o in diagnosis.outcomes if o.outcome == "unknown" and section.name in o.missing]
         rows.append(
             (
-                Cell(name, code=True),
+                Cell(section.name, code=True),
                 section.status.replace("_", " "),
                 section.why,
-                units.listed(open_checks) if open_checks else None,
+                units.listed(codes) if codes else None,
             )
         )
-    named = {name for name in evidence.sections}
-    for outcome in diagnosis.outcomes:
-        if outcome.outcome == "unknown" and not named.intersection(outcome.missing):
-            rows.append((None, "unknown", outcome.why, outcome.code))
-        if outcome.outcome == "broken":
-            rows.append((None, "broken", outcome.why, outcome.code))
+    for outcome in undecided(diagnosis, evidence):
+        where = Cell("\n".join(outcome.missing), code=True) if outcome.missing else None
+        status = "not enough" if outcome.outcome == "unknown" else "broken"
+        rows.append((where, status, outcome.why, f"{outcome.code} {outcome.name}"))
     return table(
         ("Section", "Status", "Why", "Checks left open"),
         rows,
         empty="Everything that the checks need could be read.",
     )
+
+
+def missing(evidence: Evidence) -> list[Section]:
+    """The sections that are not whole, by name."""
+    return [section for _, section in sorted(evidence.sections.items()) if section.status != "ok"]
+
+
+def undecided(diagnosis: Diagnosis, evidence: Evidence) -> list[Outcome]:
+    """The checks that could not judge, or broke, for another reason than a section that is not whole."""
+    names = {section.name for section in missing(evidence)}
+    return [
+        outcome
+        for outcome in diagnosis.outcomes
+        if outcome.outcome == "broken"
+        or (outcome.outcome == "unknown" and not names.intersection(outcome.missing))
+    ]
 
 
 def _wrap(text: str, wide: int, indent: str = "") -> list[str]:

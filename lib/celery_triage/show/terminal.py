@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from ..model import Diagnosis, Evidence
 from . import units
-from .findings import finding_text, named, services_with_state
+from .findings import finding_text, missing, named, services_with_state, undecided
 from .output import MARKS
 from .triage import verdict_line
 
@@ -56,21 +56,21 @@ def page(diagnosis: Diagnosis, evidence: Evidence, *, wide: int = 100) -> list[t
 
 
 def _unknown(diagnosis: Diagnosis, evidence: Evidence) -> list[tuple[str, str]]:
-    missing = [s for _, s in sorted(evidence.sections.items()) if s.status != "ok"]
-    open_checks = [o for o in diagnosis.outcomes if o.outcome in ("unknown", "broken")]
-    if not missing and not open_checks:
+    sections, outcomes = missing(evidence), undecided(diagnosis, evidence)
+    if not sections and not outcomes:
         return []
     lines = _head("Not checked, and why")
-    lines += [(f"? {s.name}: {s.status.replace('_', ' ')}, {s.why}", "yellow") for s in missing]
-    if open_checks:
-        names = units.listed([f"{o.code} {o.name}" for o in open_checks if o.outcome == "unknown"])
-        if names != "none":
-            lines.append((f"  open for it: {names}", ""))
-        lines += [
-            (f"  {o.code} {o.name} broke, which is a fault of this tool: {o.why}", "yellow")
-            for o in open_checks
-            if o.outcome == "broken"
+    for section in sections:
+        open_for = [
+            f"{o.code} {o.name}"
+            for o in diagnosis.outcomes
+            if o.outcome == "unknown" and section.name in o.missing
         ]
+        lines.append((f"? {section.name}: {section.status.replace('_', ' ')}, {section.why}", "yellow"))
+        lines += [(f"    open for it: {units.listed(open_for)}", "")] if open_for else []
+    for outcome in outcomes:
+        broke = " broke, which is a fault of this tool" if outcome.outcome == "broken" else ""
+        lines.append((f"? {outcome.code} {outcome.name}{broke}: {outcome.why}", "yellow"))
     return lines
 
 
