@@ -1,0 +1,89 @@
+"""What the runbooks of queues and workers show: figures as they were seen, and silence as silence."""
+
+from __future__ import annotations
+
+from celery_triage import show
+from celery_triage.notebook import Look
+from evidence import WORKERS, Incident, without_section
+from test_checks_queues import misspelt, samples
+from test_checks_workers import SILENT, Frozen
+
+
+def looked(stack, *missing):
+    evidence = stack.evidence()
+    for name in missing:
+        evidence = without_section(evidence, name)
+    return Look(evidence)
+
+
+def two(first, last):
+    """A stack whose mail queue held so many tasks, then so many a second later."""
+    stack = Incident()
+    stack.redis["samples"] = samples({"email_processing": first}, {"email_processing": last})
+    return show.queues.queues(looked(stack), "email_processing")[0]
+
+
+def test_the_time_to_drain_follows_from_two_samples():
+    """Twenty tasks fewer in a second: the rest of a hundred is gone in five."""
+    queue = two(120, 100)
+    assert (queue.rate, queue.drains_s, queue.outlook) == (-20.0, 5.0, "empty in 5 s")
+
+
+def test_a_queue_that_does_not_empty_has_no_time_to_drain():
+    """Growing and standing still are told apart, and neither is given a time."""
+    assert (two(100, 130).drains_s, two(100, 130).outlook) == (None, "grows by 30.0 a second")
+    assert (two(100, 100).drains_s, two(100, 100).outlook) == (None, "does not move")
+    assert (two(0, 0).outlook, two(3, 0).outlook) == ("empty", "just emptied")
+
+
+def test_a_queue_without_consumer_is_shown_as_such():
+    """Nobody stands where a worker should, in the table and in the picture's description."""
+    look = looked(misspelt())
+    row = next(line for line in show.queues.depths(look).text.splitlines() if line.startswith("email_processing"))
+    assert "7" in row and "nobody" in row
+    assert "email_processing: 7 waiting, does not move, no consumer." in show.queues.plot(look).text
+
+
+def test_redis_that_was_not_asked_is_no_empty_queue():
+    """Each table and the picture say why there is nothing."""
+    look = looked(Incident(), "redis")
+    for shown in (show.queues.plot(look), show.queues.depths(look), show.queues.brokers(look)):
+        assert "could not be asked: the deadline passed" in shown.text
+
+
+def test_a_silent_worker_is_marked_among_those_that_answer():
+    """Its row says no answer, the others their milliseconds."""
+    look = looked(Frozen())
+    said = show.workers.plot(look).text
+    assert f"{SILENT}: no answer." in said and "email_worker: 4 ms." in said
+    assert "3 nodes listened, 2 answered" in show.workers.who(look).text
+    row = next(line for line in show.workers.names(look).text.splitlines() if SILENT in line)
+    assert row.rstrip().endswith("silent")
+
+
+def test_workers_that_were_not_asked_are_not_called_silent():
+    """With --no-broadcast nobody answers, and nobody is blamed."""
+    look = looked(Incident(), "celery")
+    for shown in (show.workers.plot(look), show.workers.who(look), show.workers.tasks(look)):
+        assert "No worker was asked: the deadline passed" in shown.text
+    assert "no answer" not in show.workers.who(look).text and "silent" not in show.workers.names(look).text
+
+
+def test_a_name_that_is_borne_twice_is_marked():
+    """Two workers under one name answer for each other."""
+    stack = Incident()
+    for label in WORKERS[:2]:
+        stack.command(label, "celery -A a worker -Q email_processing -n mail@same")
+    row = next(line for line in show.workers.names(looked(stack)).text.splitlines() if "mail@same" in line)
+    assert "borne twice" in row and "email_worker and payment_worker" in row
+
+
+def test_a_task_that_one_worker_does_not_know_is_marked():
+    """By whom it can be run, and by whom not."""
+    stack = Incident()
+    look = looked(stack)
+    for reply in look.evidence.section("celery").data["brokers"][0]["replies"].values():
+        reply["registered"] = ["tasks.mail", "tasks.pay"][: 1 if reply["label"] == SILENT else 2]
+    text = show.workers.tasks(look).text
+    assert "all that answered" in next(line for line in text.splitlines() if "tasks.mail" in line)
+    assert next(line for line in text.splitlines() if "tasks.pay" in line).split()[-2] == SILENT
