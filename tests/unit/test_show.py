@@ -314,3 +314,11 @@ def test_the_step_that_a_fault_strikes_depends_on_the_celery_in_the_image():
     assert struck("database", stack.get("email_worker")) == "results"
     assert struck("database", stack.get("flower")) == "results"
     assert struck("options", stack.get("flower")) == "options"
+
+
+def test_a_table_can_be_worked_with_as_a_data_frame():
+    """The frame of a shown table has its columns and the full text of each cell, in the same order."""
+    frame = table(["service", "lives"], [[Cell("email_worker", code=True), 55], ["redis", None]]).frame()
+    assert list(frame.columns) == ["service", "lives"]
+    assert frame.values.tolist() == [["email_worker", "55"], ["redis", "–"]]
+    assert frame[frame.service == "redis"].lives.item() == "–"

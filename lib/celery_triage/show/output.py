@@ -178,6 +178,20 @@ class Shown:
         return self.html
 
 
+@dataclass(frozen=True, repr=False)
+class Table(Shown):
+    """A table that can also be worked with: its columns and the full text of each cell."""
+
+    columns: tuple[str, ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()
+
+    def frame(self):
+        """The same table as a pandas DataFrame of texts, to filter and sort by hand in a notebook."""
+        import pandas  # 0.3 s: only for who asks for it
+
+        return pandas.DataFrame(list(self.rows), columns=list(self.columns))
+
+
 @dataclass(frozen=True)
 class Cell:
     """A table cell with more than a text: a tone (critical, warning, ok, quiet), code or number, its own
@@ -232,7 +246,8 @@ def table(
             )
             lines.append(line.rstrip())
     lines += ["", note] if note else []
-    return Shown(html, "\n".join(lines))
+    texts = tuple(tuple(item.text for item in row) for row in body)
+    return Table(html, "\n".join(lines), tuple(columns), texts)
 
 
 def grouped(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
