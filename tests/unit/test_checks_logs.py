@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from evidence import OPTION, Incident, ready
+from evidence import NO_DRIVER_BEAT, OPTION, Incident, ready
 
 from celery_triage.causes import diagnose
 
@@ -50,6 +50,15 @@ def test_the_words_of_the_life_before_count_where_the_last_one_is_not_yet_in_the
     stack.life("email_worker", 8100, 8102, 1)
     (cause,) = diagnose(stack.evidence()).cause_findings
     assert "ReactorTripped" in cause.title
+
+
+def test_a_life_whose_words_were_cut_off_by_the_look_is_not_called_unknown():
+    """The state was read a moment after the log: the last life had only said hello by then."""
+    stack = Incident().url("CELERY_RESULT_BACKEND", "postgresql+psycopg", "postgresql", ("celery_beat",))
+    stack.loop("celery_beat", 1, NO_DRIVER_BEAT)
+    stack.life("celery_beat", 8100, 8102, 1, NO_DRIVER_BEAT[:2])
+    names = [cause.name for cause in diagnose(stack.evidence()).cause_findings]
+    assert names == ["driver-not-installed"]
 
 
 def test_known_last_words_are_never_called_unknown():

@@ -16,6 +16,8 @@ from celery_triage.stack import Service
 
 #: Ends by SIGINT, SIGKILL and SIGTERM: they come from outside.
 SILENT = (130, 137, 143)
+#: So many of the last lives that ended alike are looked at.
+LOOKED_AT = 3
 _ENDS = (Prediction(("CTR001", "CTR003")),)
 _USERS = (Prediction(("BRK001", "URL003", "DBS004", "CTR001", "CTR003"), on="users"),)
 
@@ -30,11 +32,21 @@ def _down(look: Look, service: Service) -> bool:
 
 
 def _last_words(course: Course) -> Life | None:
-    """The last life that ended with an error and said something; else the last that ended with one. The log
-    is read a moment before the state, so the words of the very last life can be missing."""
+    """The failed life whose words tell most about the last one that failed.
+
+    The log is read a moment before the state: of the very last life the end can be missing, or everything. So
+    the newest of the last few that ended alike and says something known counts, else the newest that says
+    something of an error, else the newest that says anything."""
     failed = [life for life in course.lives if life.failed]
-    spoken = [life for life in failed if course.lines(life) and life.exit_code == failed[-1].exit_code]
-    return (spoken or failed or [None])[-1]
+    alike = [
+        life for life in reversed(failed) if life.exit_code == failed[-1].exit_code and course.lines(life)
+    ]
+    alike = alike[:LOOKED_AT]
+    for fits in (course.deaths, lambda life: unrecognised(course.lines(life)), course.lines):
+        for life in alike:
+            if fits(life):
+                return life
+    return failed[-1] if failed else None
 
 
 @check(
