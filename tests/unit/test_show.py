@@ -301,19 +301,19 @@ def test_drawing_keeps_marks_of_one_kind_together():
 
 def test_the_step_that_a_fault_strikes_depends_on_the_celery_in_the_image():
     """Up to 5.4 a missing database is met by the first result; Flower meets it there too."""
-    from celery_triage.show.restarts import struck
+    from celery_triage.checks.steps import met_at
     from celery_triage.stack import Stack
 
-    assert struck("database", Stack.of(evidence()).get("email_worker")) == "database"
+    assert met_at("database", Stack.of(evidence()).get("email_worker")) == "database"
     section = evidence().section("files/email_worker")
     old = {
         **section.data,
         "packages": {**section.data["packages"], "celery": {"present": True, "version": "5.4.0"}},
     }
     stack = Stack.of(evidence(files__email_worker=replace(section, data=old)))
-    assert struck("database", stack.get("email_worker")) == "results"
-    assert struck("database", stack.get("flower")) == "results"
-    assert struck("options", stack.get("flower")) == "options"
+    assert met_at("database", stack.get("email_worker")) == "results"
+    assert met_at("database", stack.get("flower")) == "results"
+    assert met_at("options", stack.get("flower")) == "options"
 
 
 def test_a_table_can_be_worked_with_as_a_data_frame():

@@ -13,7 +13,6 @@ from .triage import explaining
 if TYPE_CHECKING:
     from ..lives import Life
     from ..notebook import Look
-    from ..stack import Service
 
 #: Windows of the time line, in seconds: 15 min, 1 h, 6 h, a day, a week, a month.
 WINDOWS = (900, 3600, 21600, 86400, 604800, 2592000)
@@ -221,7 +220,7 @@ def words(lives: Sequence[Life]) -> str:
 def starts(look: Look) -> Shown:
     """How far each start gets, what stops it and what waits behind."""
     from ..checks.registry import RULES
-    from ..checks.steps import STEPS
+    from ..checks.steps import STEPS, met_at
 
     found = []
     for one in look.services(celery=True):
@@ -231,17 +230,6 @@ def starts(look: Look) -> Shown:
             step = rule.step_of(finding.name) if rule else ""
             state = finding.service_states.get(one.label, finding.state)
             if step and one.label in finding.services and state in ("active", "latent"):
-                marks.setdefault(struck(step, one), []).append((state, finding.code))
+                marks.setdefault(met_at(step, one), []).append((state, finding.code))
         found.append(causal.Start(one.label, marks, look.passed(one.label), words(look.lives_of(one.label))))
     return causal.picture(found, STEPS)
-
-
-def struck(step: str, service: Service) -> str:
-    """The step of its start at which this service meets what strikes at ``step``.
-
-    That depends on its Celery: up to 5.4 a missing database is met by the first result, not by the start.
-    """
-    from ..checks.steps import STEPS, place
-
-    here = place(step, service)
-    return max((name for name in STEPS if place(name, None) <= here), key=lambda name: place(name, None))
