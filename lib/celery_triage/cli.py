@@ -37,6 +37,15 @@ def say(line: str) -> None:
     click.echo(line, err=True)
 
 
+def give(text: str) -> None:
+    """Data, on stdout. A reader that went away (``| head``) changes nothing about the exit code."""
+    try:
+        click.echo(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python would complain at its end
+
+
 def looking(command):
     """The options of every command that looks at a stack or at a bundle."""
     for option in reversed(
@@ -135,7 +144,7 @@ def run(only: str, reports: Path | None, **asked: Any) -> int:
         say(causes_of(made.diagnosis).text)
     for line in made.stopped:
         say(f"a page is incomplete: {line}")
-    click.echo(str(made.path / "index.html"))
+    give(str(made.path / "index.html"))
     return exit_code(made.diagnosis)
 
 
@@ -152,7 +161,7 @@ def check(as_json: bool, **asked: Any) -> int:
         from .model import dumps
         from .summary import summary
 
-        click.echo(dumps(summary(diagnosis, evidence)))
+        give(dumps(summary(diagnosis, evidence)))
     else:
         print_page(diagnosis, evidence)
     return exit_code(diagnosis)
@@ -184,7 +193,7 @@ def collect(output: Path, **asked: Any) -> int:
         bundle.save(evidence, output)
     except OSError as error:
         raise Ended(NOT_WRITTEN, f"the evidence could not be written: {error}") from None
-    click.echo(str(output))
+    give(str(output))
     return OK
 
 
@@ -317,14 +326,14 @@ def rules(code: str | None, as_json: bool) -> int:
     if as_json:
         import json
 
-        click.echo(json.dumps([_rule(rule) for rule in chosen], ensure_ascii=False, indent=2))
+        give(json.dumps([_rule(rule) for rule in chosen], ensure_ascii=False, indent=2))
     elif code:
         rule = chosen[0]
-        click.echo(f"{rule.code} {rule.name} ({rule.severity})\n\n{rule.page}")
+        give(f"{rule.code} {rule.name} ({rule.severity})\n\n{rule.page}")
     else:
         for rule in chosen:
             first = rule.page.split("\n\n")[0].replace("\n", " ")
-            click.echo(f"{rule.code}  {rule.severity:<8}  {rule.name:<24}  {first}")
+            give(f"{rule.code}  {rule.severity:<8}  {rule.name:<24}  {first}")
     return OK
 
 
@@ -409,7 +418,7 @@ def print_lines(lines: Iterable[tuple[str, str]]) -> None:
     for line, colour in lines:
         bold = colour == "bold"
         styled = line if plain or not colour else click.style(line, fg=None if bold else colour, bold=bold)
-        click.echo(styled)
+        give(styled)
 
 
 def looked(path: Path) -> Side:
@@ -441,7 +450,7 @@ def show_comparison(
     except (OSError, archive.Leak) as error:
         raise Ended(NOT_WRITTEN, f"the summary could not be written: {error}") from None
     if as_json:
-        click.echo(dumps(compare.as_json(compared)))
+        give(dumps(compare.as_json(compared)))
         return
     wide = max(60, min(110, shutil.get_terminal_size((100, 24)).columns))
     print_lines(resolution.lines(compared, wide))
@@ -480,9 +489,6 @@ def status(arguments: list[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         say("celery-triage: interrupted; nothing was left behind")
         return INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader went away; Python would complain at its end
-        return OK
 
 
 def _terminated(*_: object) -> None:

@@ -207,3 +207,15 @@ def test_a_project_without_celery_is_refused_with_its_services():
         cli.refuse_without_celery(evidence(containers=replace(containers, data=data)))
     assert error.value.code == 64
     cli.refuse_without_celery(evidence())
+
+
+def test_a_reader_that_goes_away_does_not_change_the_verdict(recorded):
+    """`check | head -1` still ends with 2."""
+    process = subprocess.Popen(
+        [*COMMAND, "check", "--bundle", str(recorded)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    process.stdout.close()
+    assert (process.wait(timeout=60), process.stderr.read()) == (2, "")
