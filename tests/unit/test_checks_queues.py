@@ -146,3 +146,97 @@ def test_a_worker_whose_queues_are_only_assumed_makes_it_unknown():
     stack.logs["email_worker"] = [[iso(11), "err", f"email_worker@{hostname('email_worker')} ready."]]
     findings, outcome = judged(without_section(stack.evidence(), "celery", "withheld"))
     assert (findings, outcome.outcome) == ((), "unknown") and "email_worker" in outcome.why
+
+
+def growing(first=400, last=420):
+    """More is sent to the mail worker than its four busy processes do."""
+    stack = Incident()
+    stack.redis["samples"] = samples({"email_processing": first}, {"email_processing": last})
+    return stack
+
+
+def other_number(*labels):
+    """Some services use database 1 of the Redis, in which their tasks wait."""
+    stack = Incident().url("CELERY_BROKER_URL", "redis:6379/0", "redis:6379/1", labels)
+    build = stack._redis
+
+    def servers(evidence):
+        data = evidence.section("redis").data
+        home = data["servers"][0]
+        home["services"] = sorted(set(home["services"]) - set(labels))
+        data["servers"].append({**build(), "key": "redis:6379/1", "services": sorted(labels), "nodes": [],
+                                "samples": samples(*[{"data_sync": 5}] * 2)})
+        return evidence
+
+    stack.evidence = lambda make=stack.evidence: servers(make())
+    return stack
+
+
+FIRES |= {"BRK004": lambda: other_number("celery_beat"), "BRK005": growing}
+
+
+def test_a_queue_that_grows_under_busy_workers_is_a_warning():
+    """With its pace, and what the workers are busy with."""
+    active = [{"id": str(n), "name": "tasks.slow", "time_start": None} for n in range(4)]
+    evidence = replies(growing().evidence(), email_worker={
+        "active": active, "active_count": 4, "stats": {"pool": {"max-concurrency": 4}}})
+    (finding,), _ = judged(evidence, "BRK005")
+    assert (finding.severity, finding.services, finding.object) == (
+        "warning", ("email_worker",), "email_processing")
+    assert "grows by 20 a second" in finding.title
+    assert any("runs 4 of 4" in proof.text and "tasks.slow" in proof.text for proof in finding.proof)
+
+
+def test_a_deep_queue_that_empties_and_a_small_one_that_grows_are_no_backlog():
+    """Work in progress and a burst."""
+    for stack in (growing(400, 380), growing(400, 400), growing(40, 60)):
+        assert judged(stack, "BRK005")[1].outcome == "quiet"
+
+
+def test_a_queue_that_grows_because_its_worker_is_down_is_no_backlog():
+    """What has to be said is that the worker is down."""
+    assert judged(growing().loop("email_worker", 1, ["it ends"]), "BRK005")[0] == ()
+
+
+def test_one_sample_shows_no_growth():
+    """Then nobody can say whether it grows."""
+    stack = growing()
+    stack.redis["samples"] = stack.redis["samples"][:1]
+    findings, outcome = judged(stack, "BRK005")
+    assert (findings, outcome.outcome) == ((), "unknown")
+
+
+def test_beat_on_another_database_is_critical_with_both_urls_as_proof():
+    """The edit changes only the number, in the line of beat's own URL."""
+    (finding,), _ = judged(other_number("celery_beat"), "BRK004")
+    assert (finding.severity, finding.services, finding.object, finding.certainty) == (
+        "critical", ("celery_beat",), "redis:6379/1", "confirmed")
+    told = " ".join(proof.text for proof in finding.proof)
+    assert "redis://redis:6379/1" in told and "redis://redis:6379/0" in told
+    (edit,) = finding.remedy.options[0].edits
+    assert (edit.old, edit.new) == ("redis:6379/1", "redis:6379/0")
+
+
+def test_it_is_the_only_cause_of_two_databases():
+    """The tasks that wait in the other database are its consequence, and are not told apart from it."""
+    diagnosis = causes.diagnose(other_number("celery_beat").evidence())
+    assert [finding.name for finding in diagnosis.cause_findings] == ["broker-wrong-database"]
+
+
+def test_flower_on_another_database_is_a_warning():
+    """It shows nothing; no work is lost."""
+    (finding,), _ = judged(other_number("flower"), "BRK004")
+    assert (finding.severity, finding.services) == ("warning", ("flower",))
+
+
+def test_a_worker_on_another_database_than_beat_is_critical():
+    """What beat sends is never seen there."""
+    (finding,), _ = judged(other_number("data_sync_worker"), "BRK004")
+    assert (finding.severity, finding.services) == ("critical", ("data_sync_worker",))
+
+
+def test_two_servers_are_not_two_databases():
+    """Another Redis is another broker; nothing is said of its numbers."""
+    stack = Incident().url("CELERY_BROKER_URL", "redis:6379/0", "cache:6379/1", ("flower",))
+    stack.redis["services"] = ["celery_beat", *WORKERS]
+    assert judged(stack, "BRK004")[1].outcome == "quiet"

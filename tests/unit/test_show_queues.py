@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from celery_triage import show
-from celery_triage.notebook import Look
 from evidence import WORKERS, Incident, without_section
 from test_checks_queues import misspelt, samples
 from test_checks_workers import SILENT, Frozen
+
+from celery_triage import show
+from celery_triage.notebook import Look
 
 
 def looked(stack, *missing):
@@ -39,7 +40,8 @@ def test_a_queue_that_does_not_empty_has_no_time_to_drain():
 def test_a_queue_without_consumer_is_shown_as_such():
     """Nobody stands where a worker should, in the table and in the picture's description."""
     look = looked(misspelt())
-    row = next(line for line in show.queues.depths(look).text.splitlines() if line.startswith("email_processing"))
+    lines = show.queues.depths(look).text.splitlines()
+    row = next(line for line in lines if line.startswith("email_processing"))
     assert "7" in row and "nobody" in row
     assert "email_processing: 7 waiting, does not move, no consumer." in show.queues.plot(look).text
 

@@ -1,16 +1,18 @@
-"""The broker: does it answer?"""
+"""The broker: does it answer, and do all mean the same one?"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from celery_triage.checks.connections.shared import asked, off_port, port_of
+from celery_triage.checks.connections.shared import asked, no_place, off_port, port_of, url_changes
 from celery_triage.checks.registry import Look, NotApplicable, Prediction, check
 from celery_triage.checks.reports import healed, reported
-from celery_triage.checks.words import listed
-from celery_triage.model import Finding, Proof, Remedy
-from celery_triage.remedies import alive, restart
-from celery_triage.stack import Service
+from celery_triage.checks.words import listed, verb
+from celery_triage.model import Finding, Option, Proof, Remedy
+from celery_triage.remedies import alive, recreate, restart
+from celery_triage.stack import Service, Url
 
 
 @check(
@@ -102,3 +104,127 @@ def _redis_broker(service: Service) -> bool:
     """Whether a service uses a Redis over the network as its broker."""
     url = service.url("broker") if service.is_celery else None
     return url is not None and url.parsed.family == "redis" and url.parsed.networked
+
+
+@check(
+    "BRK004",
+    "broker-wrong-database",
+    severity="critical",
+    needs=("containers", "redis"),
+    uses=("celery", "compose", "logs/*", "files/*"),
+    step="consuming",
+)
+def broker_wrong_database(look: Look) -> Iterator[Finding]:
+    """Services that belong together use different databases of the same Redis as their broker.
+
+    ## What
+    The broker URLs of this stack lead to one Redis server and to several of its numbered databases. Most
+    workers are on one of them; the services of the finding are on another.
+
+    ## Why
+    The databases of a Redis share nothing: what is sent into one is never seen by a worker on another.
+    Nobody gets an error.
+
+    ## Looks like
+    Beat logs `Sending due task`, the workers `ready.`, and nothing is ever done. Only the number behind the
+    last slash of the URLs differs.
+
+    ## Confirm
+    `docker exec REDIS redis-cli info keyspace`, and `redis-cli -n NUMBER llen QUEUE` for each.
+
+    ## Do
+    Give all of them the same number, and make those that change anew. What was sent into the other database
+    stays there.
+
+    ## False alarms
+    Two applications in one project that shall share nothing: workers on a database of their own, with nobody
+    there who lacks them, are only a warning.
+    """
+    urls = {one: url for one in look.members if (url := _broker_url(one)) is not None}
+    if not urls and look.section("containers").status == "ok":
+        raise NotApplicable("no service uses Redis as its broker")
+    if not look.section("redis").readable:
+        return
+    servers = {label: server for server in (look.data("redis") or {}).get("servers") or ()
+               if "broker" in (server.get("purposes") or ["broker"])
+               for label in (*(server.get("services") or ()), *(server.get("unreached") or ()))}
+    groups: dict[str, dict[str, list[Service]]] = {}
+    for service, url in urls.items():
+        owner = (servers.get(service.label) or {}).get("container") or f"{url.parsed.host}:{url.parsed.port}"
+        groups.setdefault(owner, {}).setdefault(url.parsed.database or "0", []).append(service)
+    for owner, databases in groups.items():
+        workers = {number: [one for one in found if one.role == "worker"]
+                   for number, found in databases.items()}
+        home = max(databases, key=lambda one: (len(workers[one]), len(databases[one]), one == "0"))
+        if not workers[home]:
+            continue
+        for number, services in sorted(databases.items()):
+            if number != home:
+                yield _apart(look, owner, urls, services, databases[home], servers)
+
+
+def _broker_url(service: Service) -> Url | None:
+    """The Redis that a service sends to or takes from; also of a service that only sends."""
+    found = [url for url in service.urls if url.purpose == "broker" and not url.guessed]
+    url = service.url("broker") if service.is_celery else next(iter(found), None)
+    return url if url is not None and url.parsed.family == "redis" and url.parsed.networked else None
+
+
+def _apart(
+    look: Look,
+    owner: str,
+    urls: Mapping[Service, Url],
+    services: list[Service],
+    home: list[Service],
+    servers: Mapping[str, Mapping[str, Any]],
+) -> Finding:
+    """The finding for services whose database is not that of the others."""
+    url, other = urls[services[0]], urls[home[0]]
+    here, there = url.parsed.database or "0", other.parsed.database or "0"
+    names, others = [one.label for one in services], [one.label for one in home]
+    alone = not any(one.role == "worker" for one in services)
+    senders = [one.label for one in services if one.role not in ("worker", "flower")]
+    server = servers.get(names[0]) or {}
+    depths = (server.get("samples") or [{}])[-1].get("queues") or {}
+    waiting = {queue: depth for queue, depth in depths.items() if depth}
+    # Only those that send or take work are stopped by it; Flower alone merely shows nothing.
+    lost = bool(senders) and alone or (not alone and any(one.role == "beat" for one in home))
+    heard = server.get("nodes") or ()
+    proof = [Proof("containers", f"{one.label}: {urls[one].source}, {urls[one].text}")
+             for one in (*services, *home)]
+    if waiting:
+        held = listed([f"{queue} {depth}" for queue, depth in sorted(waiting.items())])
+        known = f"workers known there: {len(heard)}"
+        proof.append(Proof("redis", f"{server['key']}: tasks wait there ({held}); {known}"))
+    pairs = [(one, urls[one]) for one in services]
+    changed = url_changes(look, pairs, _tail(url), re.sub(r"/\d+$", "", _tail(url)) + f"/{there}")
+    edits = (*changed.edits, *changed.texts)
+    commands = (*changed.commands, *recreate(look.stack, services)) if changed.complete else ()
+    hint = "" if changed.complete else f" Change it {no_place(changed)}."
+    return look.finding(
+        f"{listed(names)} {verb(names, 'uses', 'use')} database {here} of {owner} as broker, "
+        f"{listed(others)} {verb(others, 'uses', 'use')} database {there}: neither sees what the other sends",
+        services=tuple(names),
+        severity="critical" if lost and not (alone and heard) else "warning",
+        object=url.parsed.server,
+        certainty="confirmed" if waiting and alone else "inferred",
+        proof=proof,
+        remedy=Remedy(
+            "choice",
+            f"All that shall work together need the same database of {owner}.",
+            question=f"Is database {there}, where most workers are, the right one?",
+            options=(
+                Option("join the workers", f"Write /{there} into the broker URL of {listed(names)}.{hint}",
+                       edits, commands),
+                Option("move the workers", f"Write /{here} into the broker URL of {listed(others)}, and make "
+                                           "them anew."),
+            ),
+            risk=f"What already waits in database {here} stays there.",
+        ),
+        verify=alive([*services, *[one for one in home if one.role == "worker"]]),
+    )
+
+
+def _tail(url: Url) -> str:
+    """Host, port and number as they stand at the end of a URL, without user and password."""
+    return re.split(r"//|@", url.text.partition("?")[0])[-1]

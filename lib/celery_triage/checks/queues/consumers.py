@@ -1,12 +1,25 @@
-"""Queues: does anybody take what waits in them?"""
+"""Queues that nobody takes from."""
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from celery_triage.checks.connections.shared import similar
+from celery_triage.checks.queues.shared import (
+    answers,
+    broadcast,
+    brokers,
+    consumed_by,
+    count,
+    depth_command,
+    labels_of,
+    replies_of,
+    same_redis,
+    steady,
+    uses_redis,
+    waiting_in,
+)
 from celery_triage.checks.registry import Look, NotApplicable, check
 from celery_triage.checks.words import listed, verb
 from celery_triage.model import Finding, Option, Proof, Remedy
@@ -48,11 +61,11 @@ def queue_without_consumer(look: Look) -> Iterator[Finding]:
     A queue whose consumer runs only at times, or on another machine at a moment when it is not connected. A
     queue that nothing in this stack names is only a warning.
     """
-    workers = {one.label: one for one in look.stack.services if one.role == "worker" and _redis(one)}
+    workers = {one.label: one for one in look.stack.services if one.role == "worker" and uses_redis(one)}
     if not workers and look.section("containers").status == "ok":
         raise NotApplicable("no worker of this stack uses Redis as its broker")
     replies = replies_of(look)
-    consumed = {label: _consumed(worker, replies.get(label)) for label, worker in workers.items()}
+    consumed = {label: consumed_by(worker, replies.get(label)) for label, worker in workers.items()}
     for server in brokers(look):
         if server.get("status") != "ok":
             look.note("redis", f"{server['key']}: {server.get('why')}")
@@ -65,10 +78,10 @@ def queue_without_consumer(look: Look) -> Iterator[Finding]:
         taken = {
             queue
             for label, worker in workers.items()
-            if _same_redis(worker, server)
+            if same_redis(worker, server)
             for queue in consumed[label] or ()
         }
-        taken |= {queue for reply in _answers(look, server) for queue in reply.get("active_queues") or ()}
+        taken |= {queue for reply in answers(look, server) for queue in reply.get("active_queues") or ()}
         free = {queue: depth for queue, depth in waiting.items() if queue not in taken}
         if not free or not users:
             continue
@@ -158,91 +171,10 @@ def _remedy(look: Look, queue: str, meant: Service | None, last: list[str]) -> R
     )
 
 
-def brokers(look: Look) -> list[Mapping[str, Any]]:
-    """The Redis servers that are brokers."""
-    servers = (look.data("redis") or {}).get("servers") or ()
-    return [server for server in servers if "broker" in (server.get("purposes") or ["broker"])]
-
-
-def labels_of(server: Mapping[str, Any]) -> set[str]:
-    """The services whose URL leads to a server, also those that share no network with it."""
-    return {*(server.get("services") or ()), *(server.get("unreached") or ())}
-
-
-def waiting_in(server: Mapping[str, Any]) -> dict[str, int]:
-    """The least depth of each queue over all samples: what waited all the time."""
-    samples = [sample.get("queues") or {} for sample in server.get("samples") or ()]
-    names = dict.fromkeys(name for sample in samples for name in sample)
-    return {name: min(sample.get(name) or 0 for sample in samples) for name in names}
-
-
-def steady(server: Mapping[str, Any], queue: str) -> bool:
-    """Whether a queue was equally deep in two samples."""
-    depths = [(sample.get("queues") or {}).get(queue) for sample in server.get("samples") or ()]
-    return len(depths) > 1 and len(set(depths)) == 1
-
-
-def replies_of(look: Look) -> dict[str, Mapping[str, Any]]:
-    """What each worker answered to the broadcast, by service."""
-    return {
-        reply["label"]: reply
-        for broker in (look.data("celery") or {}).get("brokers") or ()
-        for reply in (broker.get("replies") or {}).values()
-        if reply.get("label")
-    }
-
-
-def count(depth: int) -> str:
-    return "1 task" if depth == 1 else f"{depth} tasks"
-
-
-def depth_command(look: Look, server: Mapping[str, Any], queue: str) -> str:
-    """The command that tells how deep a queue is."""
-    owner = look.stack.get(server.get("container") or "")
-    words = ["docker", "exec", owner.name if owner else "REDIS", "redis-cli"]
-    database = server["key"].rpartition("/")[2]
-    words += ["-n", database] if database.isdigit() and database != "0" else []
-    return shlex.join([*words, "llen", queue]) + "  # 0, or falling"
-
-
-def _redis(service: Service) -> bool:
-    url = service.url("broker")
-    return url is not None and url.parsed.family == "redis" and url.parsed.networked
-
-
-def _same_redis(service: Service, server: Mapping[str, Any]) -> bool:
-    """Whether a service's broker is on this server, on whatever database of it."""
-    if service.label in labels_of(server):
-        return True
-    url = service.url("broker")
-    return url is not None and str(url.parsed.server).rpartition("/")[0] == server["key"].rpartition("/")[0]
-
-
-def _consumed(worker: Service, reply: Mapping[str, Any] | None) -> list[str] | None:
-    """The queues that a worker takes from; None where only a default could be assumed."""
-    if reply and reply.get("active_queues") is not None:
-        return list(reply["active_queues"])
-    if worker.banner.get("queues") or worker.queues != ["celery"]:
-        return worker.queues
-    given = worker.launch.options.get("queues") if worker.launch else None
-    return worker.queues if given else None
-
-
-def _answers(look: Look, server: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The answers of all nodes on this broker, of known containers or not."""
-    broker = _broker(look, server)
-    return [reply for reply in (broker.get("replies") or {}).values() if reply]
-
-
-def _broker(look: Look, server: Mapping[str, Any]) -> Mapping[str, Any]:
-    asked = (look.data("celery") or {}).get("brokers") or ()
-    return next((broker for broker in asked if broker.get("key") == server["key"]), {})
-
-
 def _strangers(look: Look, server: Mapping[str, Any]) -> str:
     """Why somebody else may consume here whose queues are not known; empty where nobody can."""
-    broker = _broker(look, server)
-    answered, listening = _answers(look, server), broker.get("asked")
+    broker = broadcast(look, server)
+    answered, listening = answers(look, server), broker.get("asked")
     if listening is not None and len(answered) >= listening:
         return ""
     others = [

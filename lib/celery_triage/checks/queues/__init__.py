@@ -1,0 +1,5 @@
+"""The queues: does anybody take what waits in them, and fast enough?"""
+
+from celery_triage.checks.queues import backlog, consumers
+
+__all__ = ["backlog", "consumers"]
