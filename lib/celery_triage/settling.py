@@ -20,17 +20,24 @@ BACK_OFF_RESET_S = 10.0
 
 def settling(evidence: Evidence, troubled: Collection[str] = ()) -> tuple[str, ...]:
     """A sentence for each member of the target that runs, has no cause of its own and is younger than its
-    proof needs, with the seconds left."""
+    proof needs, with the seconds left. A service whose health check has not judged yet is among them although
+    something is already known to be wrong with it: what Docker says of it now is not its last word."""
     stack, courses = Stack.of(evidence), Courses(evidence)
     found = []
     for service in stack.members:
-        if service.label in troubled or not service.running:
+        if not service.running or (service.label in troubled and not _waits(service, courses)):
             continue
         age = age_of(service)
         needed, why = needs(service, courses)
         if age is not None and age < needed:
             found.append(f"{service.label}: {needed - age:.0f} s left of {needed:.0f} s ({why})")
     return tuple(found)
+
+
+def _waits(service: Service, courses: Courses) -> bool:
+    """Whether the first life of a service goes on and its health check has not judged it."""
+    starting = (service.latest.get("health") or {}).get("status") == "starting"
+    return starting and not any(life.failed for life in courses.of(service.label).lives)
 
 
 def age_of(service: Service) -> float | None:

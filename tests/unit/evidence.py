@@ -208,6 +208,7 @@ class Incident:
         self.logs: dict[str, list[list]] = {}
         self.items: dict[str, dict] = {}
         self.sections: dict[str, Section | None] = {}
+        self.checks: dict[str, list[str]] = {}
         self.postgres: dict = {}
         self.redis: dict = {}
         self.started = 10.0
@@ -291,6 +292,31 @@ class Incident:
     def item(self, label: str, **facts) -> Incident:
         self.items.setdefault(label, {}).update(facts)
         return self
+
+    def health(
+        self, label: str, test: str, status: str = "healthy", probes=((0, 1.2, "pong"),), **check
+    ) -> Incident:
+        """A health check, written in the Compose file as ``CMD-SHELL``, with its last probes as (exit code,
+        seconds, output), one each 30 s; the failing streak is that of its end."""
+        facts = {"interval_s": 30.0, "timeout_s": 10.0, "retries": 3, "start_period_s": 30.0, **check}
+        log = [
+            {
+                "start": iso(TAKEN_S - 30 * (len(probes) - n)),
+                "end": iso(TAKEN_S - 30 * (len(probes) - n) + seconds),
+                "exit_code": code,
+                "output": output,
+            }
+            for n, (code, seconds, output) in enumerate(probes)
+        ]
+        good = max((n for n, probe in enumerate(probes, 1) if probe[0] == 0), default=0)
+        state = {"status": status, "failing_streak": len(probes) - good, "log": log}
+        quoted = test.replace("$", "$$")
+        self.checks[label] = [
+            f'test: ["CMD-SHELL", "{quoted}"]',
+            *[f"{key[:-2]}: {facts[key]:g}s" for key in ("interval_s", "timeout_s")],
+        ]
+        sample = {**self.items.get(label, {}).get("sample", {}), "health": state}
+        return self.item(label, healthcheck={"test": ["CMD-SHELL", test], **facts}, sample=sample)
 
     def section(self, name: str, status: str, why: str = "it could not be read", data=None) -> Incident:
         """A section that could not be had."""
@@ -503,14 +529,18 @@ class Incident:
                 "    environment:",
             ]
             lines += [f"      {name}: {value}" for name, value in self.written[label].items()]
+            if label in self.checks:
+                lines += ["    healthcheck:", *[f"      {text}" for text in self.checks[label]]]
             lines += ["    networks:", "      - database-net", "      - monitoring-net", ""]
         return "\n".join(lines)
 
     def _compose(self) -> dict:
         lines = self.compose_text().split("\n")
         services: dict[str, dict] = {}
-        label = ""
+        label = block = ""
         for number, line in enumerate(lines, 1):
+            if line.startswith("    ") and line[4] != " " and line.endswith(":"):
+                block = line.strip(" :")
             if line.startswith("  ") and line[2] != " " and line.endswith(":"):
                 label = line.strip(" :")
                 services[label] = {"environment": {}}
@@ -525,6 +555,9 @@ class Incident:
             }
             if key in ("command", "image"):
                 services[label][key] = [node]
+            elif line.startswith("      ") and value and block == "healthcheck":
+                held = services[label].setdefault("healthcheck", [{**node, "value": {}}])[0]
+                held["end_line"] = number
             elif line.startswith("      ") and value:
                 services[label]["environment"][key] = [node]
         return {

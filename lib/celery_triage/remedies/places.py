@@ -21,6 +21,10 @@ from celery_triage.stack import Service
 _VARIABLE = re.compile(r"(?<!\$)\$(?:\{(\w+)(?::?[-?+][^}]*)?\}|(\w+))")
 
 
+#: Blocks of a service in which a fragment can stand in any line.
+BLOCKS = ("healthcheck", "deploy")
+
+
 @dataclass(frozen=True)
 class Change:
     """How one fragment is changed: as an edit, or, where its line holds a secret, as a command."""
@@ -50,7 +54,8 @@ def changes(
     places: Iterable[tuple[Service, str, str, str]],
 ) -> Changes:
     """The changes for some services. Each place is (service, where, old, new): ``where`` is ``command``,
-    ``entrypoint`` or the name of a variable. What several services share (an anchor) is changed once."""
+    ``entrypoint``, one of BLOCKS or the name of a variable. What several services share (an anchor) is
+    changed once."""
     found: list[Change] = []
     unplaced, texts = [], []
     for service, where, old, new in places:
@@ -108,7 +113,7 @@ def _in_env_files(
 
 def _nodes(compose: Mapping[str, Any], service: str, where: str) -> list[Mapping[str, Any]]:
     described = (compose.get("services") or {}).get(service) or {}
-    if where in ("command", "entrypoint"):
+    if where in ("command", "entrypoint", *BLOCKS):
         found = described.get(where)
     else:
         found = (described.get("environment") or {}).get(where)

@@ -1,0 +1,204 @@
+"""What a health check asks, what came of its last probes, and how it is written in the Compose file."""
+
+from __future__ import annotations
+
+import math
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from celery_triage.checks.registry import Look
+from celery_triage.commandline import parse, unwrap
+from celery_triage.lives import seconds_of
+from celery_triage.model import Edit, Proof
+from celery_triage.remedies import Change, locate
+from celery_triage.stack import Service
+
+_HOSTNAME = re.compile(r"\$\{HOSTNAME\}|\$HOSTNAME\b|\$\(hostname\)|`hostname`")
+_NAMED = re.compile(r"\$\{(\w+)\}|\$(\w+)")
+#: ``-d name`` or ``--destination=name`` as it is written; the name ends at a blank, quote or bracket.
+_DESTINATION = re.compile(r"(?:\s-d[ =]?|--destination[ =])([^\s\"'|;&\],-][^\s\"'|;&\],]*)")
+#: What Docker writes when it gave up on a probe (Engine 20.10, ``daemon/health.go``), with exit code -1.
+TIMED_OUT = "exceeded timeout"
+
+
+@dataclass(frozen=True)
+class Ping:
+    """A health check that sends a Celery ping. ``nodes`` are the names that it asks, as the shell of the
+    container makes them (empty: it asks everybody), ``written`` the same as they stand in the check;
+    ``unsure`` says why the names are not known. ``shell`` is true where a shell reads it."""
+
+    text: str
+    nodes: tuple[str, ...]
+    written: tuple[str, ...]
+    shell: bool
+    unsure: str = ""
+
+
+def ping_of(service: Service) -> Ping | None:
+    """The ping of a service's health check, None where it has no check or one of another kind."""
+    test = list((service.item.get("healthcheck") or {}).get("test") or ())
+    shell = test[:1] == ["CMD-SHELL"]
+    words = ["sh", "-c", *test[1:2]] if shell else test[1:] if test[:1] == ["CMD"] else test
+    if not words:
+        return None
+    found = unwrap(words)
+    if not found.is_celery:
+        return None
+    version = (service.packages.get("celery") or {}).get("version")
+    launch = parse(list(found.argv or ()), version, expands=found.expands)
+    ping = launch.subcommand == "inspect" and launch.options.get("command") == "ping"
+    if not ping and launch.subcommand != "status":
+        return None
+    given = launch.options.get("destination") or ()  # a list or text, as the version's own option makes it
+    written = tuple(given.split(",") if isinstance(given, str) else given)
+    named = [_expanded(name, service) if shell else (name, "") for name in written]
+    unsure = next((why for _, why in named if why), "")
+    return Ping(" ".join(test[1:]), tuple(name for name, _ in named), written, shell, unsure)
+
+
+def _expanded(name: str, service: Service) -> tuple[str, str]:
+    """A name as the shell in the container makes it, and why that is not known."""
+    name = _HOSTNAME.sub(service.hostname, name.strip("\"'").replace("$$", "‹pid›"))
+    name = _NAMED.sub(lambda match: service.env.get(match[1] or match[2], ""), name)
+    return name, f"what the shell makes of {name} is not known" if "$" in name or "`" in name else ""
+
+
+def own_node(service: Service) -> str:
+    """How a shell in the container of a worker writes the worker's own name, and how an exec form does;
+    empty where only the running worker knows it."""
+    given = str((service.launch.options.get("hostname") if service.launch else None) or "")
+    given = re.sub(r"\$\{HOSTNAME\}|\$HOSTNAME\b|\$\(hostname\)|`hostname`", "%h", given)
+    first, _, host = given.partition("@") if "@" in given else ("celery", "", given)
+    node = f"{first or 'celery'}@{host or '%h'}".replace("%h", "$HOSTNAME").replace("%%", "%")
+    rest = node.replace("$HOSTNAME", "")
+    return "" if "%" in rest or "$" in rest or not service.launch else node
+
+
+# --- What came of it ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One run of a health check: when, how long (s), how it ended."""
+
+    start: str
+    seconds: float | None
+    exit_code: int | None
+    output: str
+
+    @property
+    def timed_out(self) -> bool:
+        return self.exit_code not in (0, 1) and TIMED_OUT in self.output
+
+
+def health_of(service: Service) -> Mapping[str, Any]:
+    """What Docker says of the health of a service that runs; empty without a health check."""
+    return (service.latest.get("health") or {}) if service.running else {}
+
+
+def probes(service: Service) -> list[Probe]:
+    """The last probes of the present life (Docker keeps five), oldest first."""
+    began = seconds_of(service.latest.get("started_at")) or 0.0
+    found = []
+    for one in health_of(service).get("log") or ():
+        start, end = seconds_of(one.get("start")), seconds_of(one.get("end"))
+        if start is None or start < began:
+            continue
+        took = None if end is None else max(0.0, end - start)
+        found.append(Probe(one["start"], took, one.get("exit_code"), str(one.get("output") or "")))
+    return found
+
+
+def proof_of(service: Service, most: int = 3) -> list[Proof]:
+    """The check and its last probes as quotations."""
+    check = service.item.get("healthcheck") or {}
+    found = [Proof("containers", f"{service.label}: health check: {' '.join((check.get('test') or [])[1:])}")]
+    for probe in probes(service)[-most:]:
+        took = "" if probe.seconds is None else f" after {probe.seconds:.1f} s"
+        said = " ".join(probe.output.split())[:160]
+        ended = f"{service.label}: exit code {probe.exit_code}{took}" + (f": {said}" if said else "")
+        found.append(Proof("containers", ended, time=probe.start))
+    return found
+
+
+def status_command(service: Service) -> str:
+    """The command that shows what Docker thinks of the health of a service."""
+    form = "{{if .State.Health}}{{.State.Health.Status}}{{else}}no health check{{end}}"
+    return shlex.join(["docker", "inspect", "-f", form, service.name])
+
+
+def judged_after(service: Service) -> float:
+    """Seconds of life after which a check that never passes has made the service unhealthy."""
+    check = service.item.get("healthcheck") or {}
+    tries = check.get("retries") or 1
+    each = (check.get("interval_s") or 0.0) + (check.get("timeout_s") or 0.0)
+    return math.ceil((check.get("start_period_s") or 0.0) + tries * each)
+
+
+# --- How it is written --------------------------------------------------------------------------------------
+
+
+def shared_with(look: Look, service: Service, key: str = "healthcheck") -> list[str]:
+    """The other Compose services whose block stands in the same lines (an anchor)."""
+    services = (look.data("compose") or {}).get("services") or {}
+    place = _place(services, service.item.get("service") or "", key)
+    names = [name for name in services if place and _place(services, name, key) == place]
+    return [name for name in names if name != service.item.get("service")]
+
+
+def _place(services: Mapping[str, Any], name: str, key: str) -> tuple | None:
+    nodes = (services.get(name) or {}).get(key) or ()
+    return (nodes[-1].get("file"), nodes[-1].get("line")) if nodes else None
+
+
+def disabled(look: Look, service: Service) -> Change | None:
+    """The change that takes the check of one service away, None where no single line holds it: ``test`` gives
+    way to ``disable: true``, which also holds against a check of the image or of another file."""
+    if shared_with(look, service):
+        return None
+    for line in lines_of(look, service):
+        found = re.match(r"\s*(test:\s*(?:\[.*\]|[^\s\[{&*|>#'\"][^#]*?))\s*$", line)
+        if found:
+            return locate(look.data("compose"), service.item.get("service") or "", "healthcheck",
+                          found[1], "disable: true")
+    return None
+
+
+def renamed(look: Look, service: Service, node: str) -> Change | None:
+    """The change that lets the check of one service ask this node, None where it is not written in one
+    place of its own."""
+    if shared_with(look, service):
+        return None
+    hits = [match[1] for line in lines_of(look, service) for match in _DESTINATION.finditer(line)]
+    if len(hits) != 1:
+        return None
+    new = node.replace("$", "$$")
+    return locate(look.data("compose"), service.item.get("service") or "", "healthcheck", hits[0], new)
+
+
+def named(look: Look, service: Service, node: str) -> Change | None:
+    """The change that adds a node to a check that asks everybody."""
+    if shared_with(look, service):
+        return None
+    old, new = "inspect ping", f"inspect ping -d {node.replace('$', '$$')}"
+    return locate(look.data("compose"), service.item.get("service") or "", "healthcheck", old, new)
+
+
+def lines_of(look: Look, service: Service, key: str = "healthcheck") -> Sequence[str]:
+    """The lines of a service's block in the Compose file that sets it; none where it cannot be read."""
+    compose = look.data("compose") or {}
+    nodes = ((compose.get("services") or {}).get(service.item.get("service") or "") or {}).get(key) or ()
+    files = compose.get("files") or ()
+    if not nodes or not isinstance(nodes[-1].get("file"), int) or nodes[-1]["file"] >= len(files):
+        return ()
+    lines = files[nodes[-1]["file"]].get("lines") or ()
+    return lines[max(nodes[-1]["line"] - 1, 0):nodes[-1].get("end_line") or nodes[-1]["line"]]
+
+
+def split(changes: Sequence[Change | None]) -> tuple[tuple[Edit, ...], tuple[str, ...]]:
+    """(edits, commands) of changes that were all found."""
+    edits = tuple(dict.fromkeys(change.edit for change in changes if change and change.edit))
+    return edits, tuple(dict.fromkeys(change.command for change in changes if change and change.command))

@@ -1,0 +1,164 @@
+"""Health checks that run out of time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from celery_triage.checks.health.probes import (
+    Probe,
+    health_of,
+    lines_of,
+    ping_of,
+    probes,
+    proof_of,
+    shared_with,
+    split,
+    status_command,
+)
+from celery_triage.checks.registry import Look, check
+from celery_triage.model import Finding, Option, Proof, Remedy
+from celery_triage.remedies import Change, locate, recreate
+from celery_triage.stack import Service
+
+#: A share of periods without processor time from which the CPU limit is called tight. An idle worker of the
+#: lab with half a processor and a ping every 30 s shows about 0.1 (cgroup's own counters).
+TIGHT = 0.25
+
+
+@check(
+    "HLT003",
+    "health-check-too-slow",
+    severity="warning",
+    needs=("containers",),
+    uses=("compose", "usage/*", "redis", "files/*", "logs/*"),
+)
+def too_slow(look: Look) -> Iterator[Finding]:
+    """A health check takes longer than its time-out, every time.
+
+    ## What
+    As many probes in a row as `retries` says were given up by Docker at the time-out, in the present life of
+    the container. What each one took is read from `State.Health.Log`.
+
+    ## Why
+    Docker says unhealthy of a service that may work. `celery inspect ping` starts a Python interpreter and
+    imports the application: 1 to 2 s of processor time, which a CPU limit of 0.1 stretches to 10 s and more;
+    and it takes them from the worker itself.
+
+    ## Looks like
+    `Health check exceeded timeout (5s)` with exit code -1.
+
+    ## Confirm
+    `docker inspect -f '{{json .State.Health.Log}}' CONTAINER`: start and end of the last five;
+    `docker stats --no-stream CONTAINER` beside the CPU limit.
+
+    ## Do
+    Allow more processor time, or more time for the check.
+
+    ## False alarms
+    One probe that took too long on a busy machine is not reported. A ping also waits when its broker is
+    gone: then the broker's own rule speaks, and this one does not.
+    """
+    for service in look.members:
+        check_, health = service.item.get("healthcheck") or {}, health_of(service)
+        if not check_ or not health or service.latest.get("status") == "paused":
+            continue
+        retries = check_.get("retries") or 1
+        last = probes(service)[-min(retries, 5):]
+        lasting = (health.get("failing_streak") or 0) >= retries and len(last) >= min(retries, 5)
+        if not lasting or not all(probe.timed_out for probe in last):
+            continue
+        broker = _broker(look, service) if ping_of(service) else "ok"
+        if broker in ("ok", ""):
+            yield _slow(look, service, last, certain=broker == "ok")
+
+
+def _broker(look: Look, service: Service) -> str:
+    """The status of the broker of a service, empty where nobody asked it."""
+    url = service.url("broker")
+    for server in (look.data("redis") or {}).get("servers") or ():
+        if url is not None and server.get("key") == url.parsed.server:
+            return str(server.get("status") or "")
+    return ""
+
+
+def _slow(look: Look, service: Service, last: list[Probe], certain: bool) -> Finding:
+    check_ = service.item["healthcheck"]
+    cpus = float((service.item.get("limits") or {}).get("cpus") or 0)
+    share = throttled(look, service)
+    proof = proof_of(service, 3)
+    if share is not None:
+        proof.append(Proof(f"usage/{service.label}", f"{service.label}: held back by its CPU limit in "
+                           f"{share:.0%} of all periods"))
+    often = f"the last {len(last)} times in a row" if len(last) > 1 else "the last time"
+    why = f" (CPU limit {cpus:g})" if cpus and (share is None or share > TIGHT) else ""
+    return look.finding(
+        f"The health check of {service.label} runs out of time: {often} it was given up after "
+        f"{check_.get('timeout_s'):g} s{why}",
+        services=(service.label,),
+        object="timeout",
+        certainty="confirmed" if certain else "inferred",
+        proof=proof,
+        remedy=_remedy(look, service, cpus if why else 0.0),
+        verify=(f"{status_command(service)}  # healthy",),
+    )
+
+
+def throttled(look: Look, service: Service) -> float | None:
+    """The share of scheduler periods in which the CPU limit held this container back, since its start."""
+    found = (look.data(f"usage/{service.label}") or {}).get("throttled") or {}
+    periods, held = found.get("periods"), found.get("throttled_periods")
+    return None if not periods or held is None else held / periods
+
+
+def _remedy(look: Look, service: Service, cpus: float) -> Remedy:
+    options = []
+    if cpus:
+        more = max(0.5, 2 * cpus)
+        edits, instead = split([number_in(look, service, "deploy", "cpus", f"{more:g}")])
+        kept = "" if edits or instead else " (write it into the Compose file, too)"
+        options.append(
+            Option(
+                "raise-cpu-limit",
+                f"Allow {more:g} processors instead of {cpus:g}{kept}.",
+                edits,
+                (*instead, f"docker update --cpus {more:g} {service.name}"),
+            )
+        )
+    timeout = float(service.item["healthcheck"].get("timeout_s") or 0)
+    longer = max(10.0, 3 * timeout)
+    change = number_in(look, service, "healthcheck", "timeout", f"{longer:g}s")
+    edits, instead = split([change])
+    kept = "" if change else " (no line of the Compose file could be told for it)"
+    options.append(
+        Option(
+            "lengthen-timeout",
+            f"Give the check {longer:g} s instead of {timeout:g} s{kept}.",
+            edits,
+            (*instead, *recreate(look.stack, [service])),
+        )
+    )
+    return Remedy(
+        "choice",
+        f"Let the health check of {service.label} end in time.",
+        options=tuple(options),
+        question=f"Does the machine have processor time to spare for {service.label}?",
+        risk=f"A longer time-out makes the container of {service.label} anew, and hides that the service "
+        f"itself is short of processor time.",
+    )
+
+
+def number_in(look: Look, service: Service, block: str, key: str, new: str) -> Change | None:
+    """The change of one value in a block of the Compose file (``cpus: "0.1"``), quotes kept; None where it is
+    shared with other services, or not written in just one line."""
+    if shared_with(look, service, block):
+        return None
+    found = [line for line in lines_of(look, service, block) if line.strip().startswith(f"{key}:")]
+    if len(found) != 1:
+        return None
+    old = found[0].strip().partition(" #")[0].rstrip()
+    value = old.partition(":")[2].strip()
+    quote = value[:1] if value[:1] in ("'", '"') else ""
+    if not value or "$" in value:
+        return None
+    name = service.item.get("service") or ""
+    return locate(look.data("compose"), name, block, old, f"{key}: {quote}{new}{quote}")

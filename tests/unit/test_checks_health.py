@@ -1,0 +1,226 @@
+"""Health checks: whom they ask, whether they can pass, whether they end in time."""
+
+from __future__ import annotations
+
+import pytest
+from evidence import APP, TAKEN_S, Incident, hostname
+
+from celery_triage.causes import diagnose
+from celery_triage.checks import RULES, Look, judge
+from celery_triage.checks.health.probes import ping_of
+from celery_triage.stack import Service
+
+PING = f"celery -A {APP} inspect ping"
+NOBODY = (1, 3.1, "Error: No nodes replied within time constraint\n")
+GIVEN_UP = (-1, 5.0, "Health check exceeded timeout (5s)")
+
+
+def cannot_pass():
+    return Incident().health("celery_beat", f"{PING} -d beat@$HOSTNAME || exit 1", "unhealthy", [NOBODY] * 3)
+
+
+def wrong_node():
+    return Incident().health("email_worker", f"{PING} -d worker_name@$HOSTNAME || exit 1", "unhealthy",
+                             [NOBODY] * 3)
+
+
+def too_slow():
+    stack = Incident().health("email_worker", f"{PING} -d email_worker@$HOSTNAME || exit 1", "unhealthy",
+                              [GIVEN_UP] * 3, timeout_s=5.0)
+    return stack.item("email_worker", limits={"memory": 512 * 2**20, "cpus": 0.1})
+
+
+def other_worker():
+    return Incident().health("email_worker", f"{PING} || exit 1")
+
+
+def green_and_silent():
+    """The ping of email_worker is answered by the others; its own worker was stopped."""
+    stack = other_worker()
+    idle = {"label": "email_worker", "address": "172.18.0.11:5", "command": "brpop", "connections": 1,
+            "blocked": False, "idle_s": 40}
+    stack.redis = {"consumers": [idle]}
+    replies = {f"{label}@{hostname(label)}": {"label": label, "ms": 4.0, "stats": {}}
+               for label in ("payment_worker", "data_sync_worker")}
+    broker = {"key": "redis:6379/0", "status": "ok", "why": "", "asked": 3, "replies": replies}
+    return stack.section("celery", "ok", "", {"brokers": [broker]})
+
+
+FIRES = {
+    "HLT001": cannot_pass,
+    "HLT002": wrong_node,
+    "HLT003": too_slow,
+    "HLT004": other_worker,
+}
+
+
+def of_rule(code, stack):
+    return judge(RULES[code], Look(stack.evidence(), RULES[code]))
+
+
+def test_a_ping_on_beat_is_taken_away_by_one_edit():
+    """`disable: true` in place of the test, in the line where it stands; then beat is made anew."""
+    (finding,), _ = of_rule("HLT001", cannot_pass())
+    assert finding.certainty == "confirmed" and finding.remedy.kind == "exact"
+    assert finding.title == (
+        f"The health check of celery_beat can never pass: it pings beat@{hostname('celery_beat')}, and only "
+        "workers answer a ping"
+    )
+    (edit,) = finding.remedy.edits
+    assert edit.old == f'test: ["CMD-SHELL", "{PING} -d beat@$$HOSTNAME || exit 1"]'
+    assert edit.new == "disable: true" and edit.sha256
+    assert finding.remedy.commands[-1].endswith("up -d --no-deps celery_beat")
+
+
+def test_beat_that_is_still_starting_is_told_before_docker_tells_it():
+    """The incident was called resolved at this moment: nothing was proven yet, and nothing could be."""
+    stack = Incident()
+    stack.lives["celery_beat"] = []
+    stack.life("celery_beat", TAKEN_S - 56, None)
+    stack.health("celery_beat", f"{PING} -d beat@$HOSTNAME || exit 1", "starting", [])
+    diagnosis = diagnose(stack.evidence())
+    (cause,) = diagnosis.cause_findings
+    assert (cause.name, cause.certainty) == ("health-check-cannot-pass", "inferred")
+    assert "unhealthy after about 150 s" in cause.detail
+    assert diagnosis.verdict == "warning"
+    assert diagnosis.settling == (
+        "celery_beat: 94 s left of 150 s (its health check has not judged yet)",
+    )
+
+
+def test_a_check_that_has_passed_is_not_called_impossible():
+    """Whatever we think of its name, somebody answered."""
+    stack = Incident().health("celery_beat", f"{PING} -d beat@$HOSTNAME", "healthy", [NOBODY, (0, 1, "pong")])
+    findings, outcome = of_rule("HLT001", stack)
+    assert (findings, outcome.outcome) == ((), "quiet")
+
+
+def test_a_check_in_the_image_or_behind_an_anchor_is_left_to_a_person():
+    """No line of its own holds it: the text says what to write."""
+    stack = cannot_pass()
+    del stack.checks["celery_beat"]
+    (finding,), _ = of_rule("HLT001", stack)
+    assert finding.remedy.kind == "manual" and "disable: true" in finding.remedy.summary
+
+
+def test_the_right_name_is_written_into_the_check_of_a_worker():
+    """Only the name is changed, with both dollar signs."""
+    (finding,), _ = of_rule("HLT002", wrong_node())
+    (edit,) = finding.remedy.edits
+    assert (edit.old, edit.new) == ("worker_name@$$HOSTNAME", "email_worker@$$HOSTNAME")
+    assert f"its own name is email_worker@{hostname('email_worker')}" in finding.title
+
+
+def test_a_worker_without_a_name_of_its_own_is_called_celery():
+    """The check expects `-n email_worker@%h`, and the command does not give it."""
+    stack = Incident().replace_in_commands(" -n email_worker@%h", "", ("email_worker",))
+    stack.health("email_worker", f"{PING} -d email_worker@$HOSTNAME || exit 1", "unhealthy", [NOBODY] * 3)
+    servers = {"nodes": [f"celery@{hostname('email_worker')}"]}
+    stack.redis = servers
+    stack.section("celery", "no_reply")
+    (finding,), _ = of_rule("HLT002", stack)
+    assert finding.remedy.edits[0].new == "celery@$$HOSTNAME"
+
+
+@pytest.mark.parametrize("text,nodes", [
+    (f"{PING} -d email_worker@$HOSTNAME || exit 1", ("email_worker@",)),
+    (f"{PING} --destination=email_worker@${{HOSTNAME}}", ("email_worker@",)),
+    (f"{PING} -d a@x,b@y", ("a@x", "b@y")),
+    (f"{PING} | grep -q OK", ()),
+    (f"celery -A {APP} status || exit 1", ()),
+])  # fmt: skip
+def test_the_nodes_that_a_check_asks_are_read_as_a_shell_does(text, nodes):
+    """Both forms of the option, several names, the host name in any spelling."""
+    item = Incident().health("email_worker", text).evidence().data("containers")["items"]
+    service = Service(next(one for one in item if one["label"] == "email_worker"))
+    own = hostname("email_worker")
+    assert ping_of(service).nodes == tuple(n + own if n.endswith("@") else n for n in nodes)
+
+
+@pytest.mark.parametrize("text", ["curl -f http://localhost:9091/metrics", "pg_isready -q", "test -f /tmp/x"])
+def test_other_checks_are_no_pings(text):
+    """Nothing is said of them."""
+    item = Incident().health("email_worker", text).evidence().data("containers")["items"]
+    assert ping_of(Service(next(one for one in item if one["label"] == "email_worker"))) is None
+
+
+def test_a_check_that_a_tight_cpu_limit_slows_down_leaves_a_choice():
+    """More processor time, or more time for the check."""
+    (finding,), _ = of_rule("HLT003", too_slow())
+    assert finding.title == (
+        "The health check of email_worker runs out of time: the last 3 times in a row it was given up after "
+        "5 s (CPU limit 0.1)"
+    )
+    assert [option.name for option in finding.remedy.options] == ["raise-cpu-limit", "lengthen-timeout"]
+    (edit,) = finding.remedy.options[1].edits
+    assert (edit.old, edit.new) == ("timeout: 5s", "timeout: 15s")
+    assert finding.remedy.options[0].commands[-1] == "docker update --cpus 0.5 ai_backend_email_worker"
+
+
+def test_one_probe_that_took_too_long_is_not_told():
+    """The machine was busy for a moment."""
+    stack = Incident().health("email_worker", PING + " -d email_worker@$HOSTNAME", "healthy",
+                              [(0, 1.1, "pong"), GIVEN_UP], timeout_s=5.0)
+    assert of_rule("HLT003", stack)[0] == ()
+
+
+def test_a_ping_that_waits_for_a_dead_broker_is_not_called_slow():
+    """The broker's own rule speaks."""
+    stack = too_slow()
+    stack.redis = {"status": "unreachable", "why": "refused", "error_kind": "refused"}
+    assert of_rule("HLT003", stack)[0] == ()
+
+
+def test_an_unlimited_service_gets_more_time_only():
+    """Where the CPU limit is not the reason, it is not named."""
+    stack = too_slow().item("email_worker", limits={"memory": 0, "cpus": 0})
+    (finding,), _ = of_rule("HLT003", stack)
+    assert "CPU" not in finding.title
+    assert [option.name for option in finding.remedy.options] == ["lengthen-timeout"]
+
+
+def test_a_ping_that_anybody_answers_is_worth_a_notice():
+    """Nothing is wrong yet; so it is no cause."""
+    diagnosis = diagnose(other_worker().evidence())
+    (finding,) = [one for one in diagnosis.findings if one.code == "HLT004"]
+    assert finding.severity == "notice" and diagnosis.verdict == "ok"
+    assert (finding.remedy.edits[0].old, finding.remedy.edits[0].new) == (
+        "inspect ping", "inspect ping -d email_worker@$$HOSTNAME",
+    )
+
+
+def test_a_check_that_is_green_while_its_own_worker_is_silent_is_a_warning():
+    """Docker says healthy, the worker answers nothing: the others answered for it."""
+    findings, _ = of_rule("HLT004", green_and_silent())
+    (finding,) = findings
+    assert (finding.severity, finding.certainty) == ("warning", "confirmed")
+    assert "green while its own worker is silent" in finding.title
+
+
+def test_the_only_worker_of_a_stack_may_be_pinged_without_a_name():
+    """Nobody else can answer for it."""
+    stack = other_worker()
+    evidence = stack.evidence()
+    data = evidence.data("containers")
+    gone = ("payment_worker", "data_sync_worker")
+    data["items"] = [one for one in data["items"] if one["label"] not in gone]
+    evidence.data("redis")["servers"][0]["nodes"] = [f"email_worker@{hostname('email_worker')}"]
+    evidence.data("celery")["brokers"][0]["replies"] = {}
+    findings, outcome = judge(RULES["HLT004"], Look(evidence, RULES["HLT004"]))
+    assert (findings, outcome.outcome) == ((), "quiet")
+
+
+def test_a_node_that_lives_elsewhere_is_somebody():
+    """The broker knows the name: the check passes when that one answers."""
+    stack = wrong_node()
+    stack.redis = {"nodes": [f"worker_name@{hostname('email_worker')}"]}
+    assert of_rule("HLT002", stack)[0] == ()
+    assert of_rule("HLT004", stack)[0][0].severity == "notice"
+
+
+def test_times_of_a_former_life_do_not_count():
+    """The container was made anew since these probes."""
+    stack = too_slow()
+    stack.lives["email_worker"] = []
+    stack.life("email_worker", TAKEN_S - 5, None)
+    assert of_rule("HLT003", stack)[0] == ()
