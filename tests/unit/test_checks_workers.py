@@ -45,12 +45,12 @@ class Frozen(Incident):
         return type(evidence)(evidence.target, evidence.taken_at, sections, options=evidence.options)
 
 
-FIRES = {"WRK001": Frozen}
+FIRES = {"WRK004": Frozen}
 
 
 def judged(stack):
     evidence = stack.evidence() if isinstance(stack, Incident) else stack
-    return judge(RULES["WRK001"], Look(evidence, RULES["WRK001"]))
+    return judge(RULES["WRK004"], Look(evidence, RULES["WRK004"]))
 
 
 def test_a_worker_that_listens_and_does_not_answer_is_named():

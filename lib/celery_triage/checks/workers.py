@@ -19,7 +19,7 @@ STARTED_S = 120.0
 
 
 @check(
-    "WRK001",
+    "WRK004",
     "worker-frozen",
     severity="critical",
     needs=("containers", "celery"),
