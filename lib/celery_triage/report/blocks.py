@@ -55,7 +55,8 @@ class Points:
 Block = Heading | Prose | Code | Grid | Points
 
 _SPECIAL = re.compile(r"([\\`*\[\]<>#|~!&$])|(?<![^\W_])(_)|(_)(?![^\W_])")
-_LEADING = re.compile(r"^(\s*)([-+=]|\d+[.)])(?=\s|$)")
+#: What makes a list or a heading of a line that begins with it.
+_LEADING = re.compile(r"^(\d*)([-+=.)])(?=[-+=\s]|$)")
 
 
 def markdown(blocks: Iterable[Block]) -> str:
@@ -68,7 +69,7 @@ def _markdown(block: Block) -> str:
         return f"{'#' * block.level} {_words(block.text)}"
     if isinstance(block, Prose):
         text = _words(block.text)
-        return f"**{MARKS[block.tone]} {text}**" if block.tone else _LEADING.sub(r"\1\\\2", text)
+        return f"**{MARKS[block.tone]} {text}**" if block.tone else text
     if isinstance(block, Code):
         fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", block.text)), default=0))
         return f"{fence}{block.language}\n{block.text}\n{fence}"
@@ -88,8 +89,9 @@ def _words(text: str) -> str:
     """Prose on one line, escaped, what stands in back ticks as code."""
     parts = " ".join(text.split()).split("`")
     if len(parts) % 2 == 0:
-        return _escaped("`".join(parts))
-    return "".join(_span(part) if n % 2 else _escaped(part) for n, part in enumerate(parts))
+        parts = ["`".join(parts)]
+    words = "".join(_span(part) if n % 2 else _escaped(part) for n, part in enumerate(parts))
+    return _LEADING.sub(r"\1\\\2", words)
 
 
 def _escaped(text: str) -> str:
