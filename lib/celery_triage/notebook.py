@@ -99,7 +99,7 @@ class Look:
     def _repr_html_(self) -> str:
         from .show.triage import looked
 
-        return looked(self, datetime.now(UTC))._repr_html_()
+        return looked(self, datetime.now(UTC)).with_style()
 
     def __repr__(self) -> str:
         from .show.triage import looked

@@ -25,7 +25,6 @@ def nbval(folder: Path, mode: str, **environment: str) -> tuple[int, int, str]:
             mode,
             "--nbval-current-env",
             "--nbval-cell-timeout=120",
-            f"--nbval-sanitize-with={Path(__file__).with_name('sanitize.cfg')}",
             "-q",
             "-c",
             os.devnull,

@@ -322,3 +322,12 @@ def test_a_table_can_be_worked_with_as_a_data_frame():
     assert list(frame.columns) == ["service", "lives"]
     assert frame.values.tolist() == [["email_worker", "55"], ["redis", "–"]]
     assert frame[frame.service == "redis"].lives.item() == "–"
+
+
+def test_a_notebook_has_the_style_sheet_once_in_its_first_output():
+    """What was looked at brings it; no other output repeats it, so that archived notebooks stay small."""
+    from celery_triage.notebook import Look
+
+    look = Look(evidence(), given=diagnosis())
+    assert look._repr_html_().count("<style>") == 1
+    assert triage.causes(look)._repr_html_().startswith('<div class="ct">')

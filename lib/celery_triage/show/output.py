@@ -150,8 +150,8 @@ def quotations(proofs: Iterable[Proof]) -> list[Quotation]:
 
 @functools.cache
 def style() -> str:
-    """The style sheet of everything that is shown; a page carries it once, a notebook output brings it
-    along."""
+    """The style sheet of everything that is shown; a page, and a notebook in its first output, has it
+    once."""
     text = resources.files(__package__).joinpath("style.css").read_text("utf-8")
     return " ".join(line.strip() for line in text.splitlines() if line.strip())
 
@@ -169,7 +169,11 @@ class Shown:
     text: str
 
     def _repr_html_(self) -> str:
-        return f'<style>{style()}</style><div class="ct">{self.html}</div>'
+        return f'<div class="ct">{self.html}</div>'
+
+    def with_style(self) -> str:
+        """The same with the style sheet, which then holds for all outputs of the notebook."""
+        return f"<style>{style()}</style>{self._repr_html_()}"
 
     def __repr__(self) -> str:
         return self.text
