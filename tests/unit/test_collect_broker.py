@@ -242,6 +242,24 @@ def test_a_user_who_may_not_do_much(server):
 
 
 @pytest.mark.docker
+def test_a_queue_that_only_its_producer_names(server):
+    """What a producer declared is found by the binding that kombu left, and its depth is told; Celery's own
+    exchanges are no queues."""
+    client = redis.Redis(server.ip, password=PASSWORD)
+    keys = ["_kombu.binding.lost", "_kombu.binding.celeryev", "lost"]
+    client.sadd(keys[0], "lost\x06\x16\x06\x16lost")
+    client.sadd(keys[1], "worker.#\x06\x16\x06\x16celeryev.0dfd")
+    client.lpush("lost", "a", "b")
+    try:
+        _, entry = entry_for(server, "redis://:{}@store:6379/0")
+    finally:
+        client.delete(*keys)
+    assert entry["all_queues"] is True and entry["queues"] == ["mail", "odd", "celery", "lost"]
+    assert [sample["queues"]["lost"] for sample in entry["samples"]] == [2, 2]
+    assert entry_for(server, "redis://narrow:{}@store:6379/0")[1]["all_queues"] is False
+
+
+@pytest.mark.docker
 def test_who_waits_for_messages(server):
     """A connection that is blocked in BRPOP is told, with the container whose address it comes from."""
     client = redis.Redis(server.ip, password=PASSWORD)
