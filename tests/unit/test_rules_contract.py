@@ -25,6 +25,9 @@ CODES = sorted(RULES)
 GIVEN_OUT = {
     "BRK001": "broker-down",
     "BRK002": "broker-login-refused",
+    "BRK003": "queue-without-consumer",
+    "BRK004": "broker-wrong-database",
+    "BRK005": "backlog-growing",
     "CMD001": "unknown-option",
     "CMD002": "subcommand-not-available",
     "CMD003": "app-module-missing",
@@ -45,6 +48,7 @@ GIVEN_OUT = {
     "URL003": "broker-host-unknown",
     "URL004": "login-refused",
     "URL005": "nothing-listens",
+    "WRK004": "worker-frozen",
 }
 
 
