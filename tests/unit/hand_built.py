@@ -384,7 +384,8 @@ def diagnosis() -> Diagnosis:
                 "exact",
                 "Create the database.",
                 commands=(
-                    'docker exec ai_infra_postgres psql -U postgres -c \'CREATE DATABASE "ai_backend" OWNER "backend"\'',
+                    "docker exec ai_infra_postgres psql -U postgres "
+                    '-c \'CREATE DATABASE "ai_backend" OWNER "backend"\'',
                 ),
                 risk="Adds an empty database; nothing is changed or lost.",
             ),
