@@ -19,7 +19,7 @@ EDITABLE = ("backend", "infra", "env", "infra_env")
 STEP_KINDS = ("sql", "task", "run", "wait", "compose")
 _KEYS = {
     "title", "like", "edits", "infra", "image", "steps", "wait_for", "expect", "choice", "manual",
-    "quiet_seconds", "stopped_ok",
+    "quiet_seconds", "stopped_ok", "gone_ok", "true_health",
 }  # fmt: skip
 _EXPECT_KEYS = {"causes", "verdict", "not"}
 _CAUSE_KEYS = {"name", "services", "object", "state"}
@@ -67,6 +67,8 @@ class Fault:
     manual: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     quiet_seconds: float = 20
     stopped_ok: tuple[str, ...] = ()
+    gone_ok: tuple[str, ...] = ()
+    true_health: tuple[str, ...] = ()
 
 
 def fault_names(folder: Path | str = FOLDER) -> list[str]:
@@ -124,6 +126,8 @@ def load_fault(fault: str | Path, folder: Path | str = FOLDER) -> Fault:
         },
         quiet_seconds=float(spec.get("quiet_seconds", 20)),
         stopped_ok=tuple(spec.get("stopped_ok") or ()),
+        gone_ok=tuple(spec.get("gone_ok") or ()),
+        true_health=tuple(spec.get("true_health") or ()),
     )
 
 

@@ -17,11 +17,12 @@ import time
 import urllib.request
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
+from tests.lab.health import told_true
 from tests.lab.outside import Life, Unanswered, clock, docker, lives, moment
 from tests.lab.results import Judgement
 
@@ -41,19 +42,24 @@ class Original:
     queues: Mapping[str, tuple[str, ...]]
     scheduler: bool
     stopped: tuple[str, ...] = ()  # services that must be there and need not run
+    health: Mapping[str, bool] = field(default_factory=dict)  # whose health must be told true: has a check?
 
     @classmethod
-    def read(cls, compose_file: Path, stopped: tuple[str, ...] = ()) -> Original:
+    def read(
+        cls, compose_file: Path, stopped: tuple[str, ...] = (), gone: tuple[str, ...] = (),
+        health: tuple[str, ...] = (),
+    ) -> Original:
         """Reads the project's original Compose file; the labels of what runs are never asked.
 
-        Of the services in ``stopped`` nothing is expected but that their containers are there.
+        Of the services in ``stopped`` nothing is expected but that their containers are there; of those in
+        ``gone`` nothing at all. The health checks of those in ``health`` must tell the truth.
         """
         services: dict[str, Any] = yaml.safe_load(compose_file.read_text(encoding="utf-8"))["services"]
         ports: dict[str, tuple[tuple[int, str], ...]] = {}
         queues: dict[str, tuple[str, ...]] = {}
         scheduler = False
         for name, service in services.items():
-            if name in stopped:
+            if name in stopped or name in gone:
                 continue
             path = "/metrics" if "PROMETHEUS_PORT" in (service.get("environment") or {}) else "/"
             if service.get("expose"):
@@ -63,8 +69,9 @@ class Original:
             for queue in _queues(words):
                 queues[queue] = (*queues.get(queue, ()), name)
             scheduler = scheduler or "beat" in words
-        run = tuple(name for name in services if name not in stopped)
-        return cls(run, ports, queues, scheduler, tuple(stopped))
+        run = tuple(name for name in services if name not in stopped and name not in gone)
+        checked = {name: "healthcheck" in services[name] for name in health}
+        return cls(run, ports, queues, scheduler, tuple(stopped), checked)
 
 
 def _queues(words: list[str]) -> list[str]:
@@ -108,6 +115,11 @@ def judge(place: Place, original: Original, quiet_seconds: float, patience: floa
                 deadline, f"{service} answers on {port}",
                 lambda service=service, port=port, path=path: _http(place, service, port, path),
             ))
+    for service, checked in original.health.items():
+        judged.append(_until(
+            deadline, f"the health of {service} is told true",
+            lambda service=service, checked=checked: told_true(place.project, service, checked),
+        ))
     quiet = quiet_seconds if all(one.ok for one in judged) else 0.0
     return [*judged, _until(0.0, "no service restarts", lambda: _quiet(place, original, quiet))]
 

@@ -89,7 +89,8 @@ def _run(fault: Fault, options: Options, result: Result) -> None:
     causes = _causes(diagnosis)
     _treat(fault, place, options.mode, causes, result)
     lap("cure")
-    original = oracle.Original.read(lab.COMPOSE / "backend" / "docker-compose.yml", fault.stopped_ok)
+    original = oracle.Original.read(lab.COMPOSE / "backend" / "docker-compose.yml", fault.stopped_ok,
+                                    fault.gone_ok, fault.true_health)
     patience = min(options.patience, HOPELESS_SECONDS) if result.remedy else options.patience
     result.judgements = oracle.judge(where(place), original, fault.quiet_seconds, patience)
     lap("oracle")

@@ -19,7 +19,8 @@ READY = {
     "flower": r"Connected to \S+",
 }
 CONDITIONS = {
-    "ready", "running", "healthy", "exited", "restarting", "min_restarts", "log", "seconds", "timeout",
+    "ready", "running", "healthy", "unhealthy", "exited", "restarting", "min_restarts", "log", "seconds",
+    "timeout",
 }  # fmt: skip
 
 
@@ -30,10 +31,10 @@ class NotReached(Exception):
 def wait_for(lab: Lab, conditions: Mapping[str, Any]) -> float:
     """Waits until every condition holds at once; the seconds that it took. Raises NotReached.
 
-    ``ready``, ``running``, ``healthy``, ``exited``, ``restarting`` name services, or are ``all`` (of the
-    backend); ``restarting`` means ``min_restarts`` (default 1) restarts by the engine so far; ``log`` maps a
-    service to a regular expression that the log of its current life must hold; ``seconds`` are waited first;
-    ``timeout`` is 90 s unless given.
+    ``ready``, ``running``, ``healthy``, ``unhealthy``, ``exited``, ``restarting`` name services, or are
+    ``all`` (of the backend); ``restarting`` means ``min_restarts`` (default 1) restarts by the engine so far;
+    ``log`` maps a service to a regular expression that the log of its current life must hold; ``seconds`` are
+    waited first; ``timeout`` is 90 s unless given.
     """
     started = time.monotonic()
     time.sleep(float(conditions.get("seconds", 0)))
@@ -75,10 +76,11 @@ def _missing(lab: Lab, conditions: Mapping[str, Any]) -> list[str]:
         for service, state in each(key):
             if state["Status"] != status:
                 missing.append(f"{service} is {state['Status']}, not {status}")
-    for service, state in each("healthy"):
-        health = (state.get("Health") or {}).get("Status")
-        if health != "healthy":
-            missing.append(f"{service} has health {health}")
+    for wanted in ("healthy", "unhealthy"):
+        for service, state in each(wanted):
+            health = (state.get("Health") or {}).get("Status")
+            if health != wanted:
+                missing.append(f"{service} has health {health}")
     least = int(conditions.get("min_restarts", 1))
     for service, state in each("restarting"):
         if state["RestartCount"] < least:

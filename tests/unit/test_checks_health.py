@@ -210,6 +210,14 @@ def test_the_only_worker_of_a_stack_may_be_pinged_without_a_name():
     assert (findings, outcome.outcome) == ((), "quiet")
 
 
+def test_a_ping_that_nobody_answers_is_not_also_called_slow():
+    """One cause: whom it asks. That it took too long follows."""
+    stack = Incident().health("celery_beat", f"{PING} -d beat@$HOSTNAME", "unhealthy", [GIVEN_UP] * 3,
+                              timeout_s=5.0)
+    (cause,) = diagnose(stack.evidence()).cause_findings
+    assert cause.name == "health-check-cannot-pass"
+
+
 def test_a_node_that_lives_elsewhere_is_somebody():
     """The broker knows the name: the check passes when that one answers."""
     stack = wrong_node()

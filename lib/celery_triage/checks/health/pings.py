@@ -19,17 +19,26 @@ from celery_triage.checks.health.probes import (
     split,
     status_command,
 )
-from celery_triage.checks.registry import Look, check
+from celery_triage.checks.registry import Look, Prediction, check
 from celery_triage.checks.words import listed, verb
 from celery_triage.checks.workers import ASKS_WITHIN_S
 from celery_triage.model import Finding, Proof, Remedy
 from celery_triage.remedies import Change, recreate
 from celery_triage.stack import Service
 
+#: A ping that nobody answers waits for its own time-out: how long it takes then is no matter of its own.
+_LATE = (Prediction(("HLT003",)),)
 _SECTIONS = ("compose", "celery", "redis", "files/*", "logs/*")
 
 
-@check("HLT001", "health-check-cannot-pass", severity="warning", needs=("containers",), uses=_SECTIONS)
+@check(
+    "HLT001",
+    "health-check-cannot-pass",
+    severity="warning",
+    needs=("containers",),
+    uses=_SECTIONS,
+    predicts=_LATE,
+)
 def cannot_pass(look: Look) -> Iterator[Finding]:
     """The health check of beat or Flower pings a node that beat or Flower can never be.
 
@@ -59,7 +68,14 @@ def cannot_pass(look: Look) -> Iterator[Finding]:
     yield from _misdirected(look, ("beat", "flower"), _cannot_pass)
 
 
-@check("HLT002", "health-check-wrong-node", severity="warning", needs=("containers",), uses=_SECTIONS)
+@check(
+    "HLT002",
+    "health-check-wrong-node",
+    severity="warning",
+    needs=("containers",),
+    uses=_SECTIONS,
+    predicts=_LATE,
+)
 def wrong_node(look: Look) -> Iterator[Finding]:
     """The health check of a worker pings a name that no worker bears.
 
