@@ -98,7 +98,7 @@ class Place:
 Answer = tuple[bool, str]  # does it hold, and what was seen
 
 
-def judge(place: Place, original: Original, quiet_seconds: float, patience: float = 120.0) -> list[Judgement]:
+def judge(place: Place, original: Original, quiet_seconds: float, patience: float = 180.0) -> list[Judgement]:
     """Everything that a user of the stack would want to know, as named judgements; none is left out.
 
     ``patience`` bounds (in seconds) how long the stack may take until all services run, and then until tasks,

@@ -49,7 +49,7 @@ class Options:
 
     prefix: str = PREFIX
     mode: str = "remedy"
-    patience: float = 120.0
+    patience: float = 180.0
     tool: tuple[str, ...] = ()
 
 
@@ -211,7 +211,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     for name, told in (("no-op", "do nothing"), ("stop-service", "stop the broken services")):
         mode.add_argument(f"--{name}", dest="mode", action="store_const", const=name,
                           help=f"{told} in place of the remedy: must end as not cured")
-    parser.add_argument("--patience", type=float, default=120.0, metavar="SECONDS",
+    parser.add_argument("--patience", type=float, default=180.0, metavar="SECONDS",
                         help="how long the oracle waits for a stack to work (default %(default).0f)")
     parser.add_argument("--tool", metavar="COMMAND", help="the tool's command line (default: as installed)")
     parser.add_argument("--keep", action="store_true", help="leave the last stack up")
