@@ -171,11 +171,21 @@ def test_a_ping_that_waits_for_a_dead_broker_is_not_called_slow():
     assert of_rule("HLT003", stack)[0] == ()
 
 
+@pytest.mark.parametrize("throttled,severity", [(0.9, "warning"), (0.02, "notice")])
+def test_the_cpu_limit_is_blamed_by_its_own_counters(throttled, severity):
+    """A machine with too much to do slows every check down; no limit of this service would help."""
+    data = {"throttled": {"periods": 1000, "throttled_periods": int(1000 * throttled)}}
+    (finding,), _ = of_rule("HLT003", too_slow().section("usage/email_worker", "ok", "", data))
+    assert finding.severity == severity
+    assert finding.proof[-1].text.endswith(f"in {throttled:.0%} of all periods")
+
+
 def test_an_unlimited_service_gets_more_time_only():
-    """Where the CPU limit is not the reason, it is not named."""
+    """A time-out that no ping can keep is wrong on any machine."""
     stack = too_slow().item("email_worker", limits={"memory": 0, "cpus": 0})
+    stack.items["email_worker"]["healthcheck"]["timeout_s"] = 1.0
     (finding,), _ = of_rule("HLT003", stack)
-    assert "CPU" not in finding.title
+    assert "CPU" not in finding.title and finding.severity == "warning"
     assert [option.name for option in finding.remedy.options] == ["lengthen-timeout"]
 
 
