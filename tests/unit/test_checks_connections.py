@@ -39,9 +39,9 @@ PASSWORD = [
 
 def unreadable():
     stack = Incident().url(BROKER, "redis://", "rediss2://")
-    for label in ("celery_beat", *WORKERS):
+    for label in CELERY:
         stack.loop(label, 1, TRANSPORT)
-    stack.redis = {"services": ["flower"]}
+    stack.redis = {"services": []}
     return stack
 
 
@@ -131,7 +131,7 @@ def test_a_scheme_that_kombu_does_not_know_stops_its_services():
 def test_a_result_backend_without_its_prefix_is_corrected(written, right):
     """Celery needs db+ before the URL of a database, and SQLAlchemy forgot postgres:// in 1.4."""
     stack = Incident().url(BACKEND, "db+postgresql+psycopg://", written).package("psycopg2", True)
-    for label in WORKERS:
+    for label in ("celery_beat", *WORKERS):
         stack.loop(label, 1, ["Weird: 1"])
     cause = next(c for c in causes(stack) if c.name == "url-does-not-parse")
     assert {(edit.old, edit.new) for edit in cause.remedy.edits} == {(written, right)}
@@ -166,7 +166,7 @@ def test_without_any_driver_the_image_has_to_be_built_anew():
 def test_a_driver_that_cannot_be_looked_for_is_unknown():
     """Neither missing nor there: nobody could look."""
     stack = Incident().url(BACKEND, "postgresql+psycopg", "postgresql").package("psycopg2", None)
-    for label in WORKERS:
+    for label in ("celery_beat", *WORKERS):
         stack.loop(label, 1, ["Weird: 17"])
     _, outcome = judge(RULES["URL002"], Look(stack.evidence(), RULES["URL002"]))
     assert outcome.outcome == "unknown"
@@ -176,6 +176,15 @@ def test_a_worker_that_opened_its_backend_has_its_driver_wherever_it_is():
     """Its banner names the results: a module in a place that nobody looked at."""
     stack = Incident().package("psycopg", False)
     assert diagnose(stack.evidence()).findings == ()
+
+
+def test_what_serves_a_worker_serves_flower_and_beat_of_the_same_image():
+    """They are not seen to open the backend; a worker with the same URL is."""
+    stack = Incident().url(BACKEND, "postgresql+psycopg", "postgresql")
+    for label in WORKERS:
+        again(stack, label, ready(label))
+    again(stack, "celery_beat", ready("celery_beat")[:5])
+    assert diagnose(stack.evidence()).causes == ()
 
 
 def test_up_to_5_4_the_missing_driver_is_active_on_the_workers_alone():

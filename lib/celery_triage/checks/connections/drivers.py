@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from celery_triage.checks.connections.shared import DEATHS, idle_states, no_place, url_changes, used
+from celery_triage.checks.connections.shared import DEATHS, idle_states, no_place, proven, url_changes, used
 from celery_triage.checks.registry import Look, check
 from celery_triage.checks.reports import healed, reported
 from celery_triage.checks.steps import checks_backend_at_start
@@ -58,7 +58,8 @@ def driver_not_installed(look: Look) -> Iterator[Finding]:
         packages = look.files(service).get("packages") or {}
         for url in used(service):
             need = needed_driver(url.parsed, packages)
-            if need is None or look.course(service).past("driver" if url.purpose == "result" else "broker"):
+            late = "driver" if url.purpose == "result" else "broker"
+            if need is None or proven(look, url, late, service.item.get("image_id")):
                 continue
             if need.present is None:
                 look.needs_file(service, f"whether {need.module} is in the image is not known")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from celery_triage.checks.connections.shared import idle_states, url_changes, used
+from celery_triage.checks.connections.shared import idle_states, proven, url_changes, used
 from celery_triage.checks.registry import Look, Prediction, check
 from celery_triage.checks.reports import healed, reported
 from celery_triage.checks.words import listed
@@ -54,7 +54,7 @@ def url_does_not_parse(look: Look) -> Iterator[Finding]:
         for url in used(service):
             stopping = [problem for problem in url.problems if problem.stops and problem.kind != "empty"]
             late = "driver" if url.purpose == "result" else "url"
-            if stopping and not look.course(service).past(late):
+            if stopping and not proven(look, url, late):
                 found.setdefault((url.purpose, stopping[0].kind, stopping[0].text), []).append((service, url))
     for (purpose, _, text), pairs in found.items():
         yield _unreadable(look, purpose, text, pairs)

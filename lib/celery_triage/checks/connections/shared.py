@@ -34,6 +34,18 @@ def idle_states(services: Iterable[Service], purpose: str) -> dict[str, str]:
     }
 
 
+def proven(look: Look, url: Url, step: str, image: str | None = None) -> bool:
+    """Whether some service that goes by the same URL (with ``image``: out of the same image) is proven to
+    have got past a step with it. Flower and beat say little of themselves; what serves a worker serves them.
+    """
+    return any(
+        other.text == url.text and look.course(service).past(step)
+        for service in look.members
+        if image is None or service.item.get("image_id") == image
+        for other in used(service, (url.purpose,))
+    )
+
+
 def asked(look: Look, section: str) -> set[str]:
     """The services whose server was asked and answered, or said why it did not: there its own word counts,
     and not what an older line of a log says."""
