@@ -7,7 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from evidence import OPTION, TAKEN_S, WORKERS, Incident, backend_reboot, iso, ready, without_section
+from evidence import (
+    NO_DRIVER,
+    OPTION,
+    TAKEN_S,
+    WORKERS,
+    Incident,
+    backend_reboot,
+    iso,
+    ready,
+    without_section,
+)
 from recorded_proof import compared, recorded, side
 
 import celery_triage
@@ -96,11 +106,12 @@ def test_only_lives_that_ended_by_themselves_say_when_a_service_dies():
         Life("w", 1, "a", exit_code=2, seconds=4.0),
         Life("w", 2, "a", exit_code=0, seconds=9.0, asked=True),
         Life("w", 3, "a", exit_code=None, seconds=900.0, told_by="log"),
+        Life("w", 3, "a", exit_code=143, seconds=80000.0),
         Life("w", 4, "a", exit_code=None, seconds=12.0, oom=True),
         Life("w", 5, "a", seconds=5000.0, running=True),
     ]
     assert longest_former(lives) == 12.0
-    assert longest_former(lives[1:3]) is None
+    assert longest_former(lives[1:4]) is None
 
 
 def test_a_former_life_of_the_container_before_the_cure_counts():
@@ -261,6 +272,29 @@ def test_a_consequence_without_its_cause_is_still_there():
     assert fates(found)["CMD001"] != "left" and found.result == "not_resolved"
 
 
+def test_half_a_cure_is_told_as_half():
+    """The option was mended, and the next cause stops the workers: the one is gone, the others are left."""
+    after = backend_reboot()
+    for label in WORKERS:
+        after.replace_in_commands("--queue=", "--queues=", (label,)).loop(label, 1, NO_DRIVER)
+    found = judged(backend_reboot().evidence(), after.evidence())
+    assert fates(found) == {"CMD001": "gone", "URL002": "left", "CMD002": "left", "DBS001": "left"}
+    assert "(1 of 4 causes gone)" in found.headline
+
+
+def test_a_young_life_with_a_cause_on_it_proves_nothing():
+    """On a slow machine a start that will fail takes longer than the back-off: alive, and not well."""
+    after = Incident().url("CELERY_RESULT_BACKEND", "postgresql+psycopg", "postgresql", ("email_worker",))
+    after.lives["email_worker"], after.logs["email_worker"] = [], []
+    after.life("email_worker", TAKEN_S - 12, None)
+    lived = next(
+        one
+        for one in judged(backend_reboot().evidence(), after.evidence()).services
+        if one.label == "email_worker"
+    )
+    assert lived.became == "unproven" and "URL002" in lived.why
+
+
 def test_a_stopped_service_is_no_cure():
     """Whoever stops what restarts for ever has a quiet rule and no service."""
     before = backend_reboot()
@@ -269,6 +303,16 @@ def test_a_stopped_service_is_no_cure():
     )
     found = judged(before.evidence(), after.evidence())
     assert standing(found)["flower"] == "down" and found.result == "not_resolved"
+
+
+def test_containers_that_could_not_be_seen_were_not_removed():
+    """The engine did not answer in time: nothing is known of any service, and none is called removed."""
+    found = judged(backend_reboot().evidence(), without_section(Incident().evidence(), "containers"))
+    assert set(standing(found).values()) == {"unproven"} and found.result == "not_proven"
+    assert {change.what for change in found.changes.found} == {"database ai_backend on postgres:5432"}
+    assert "removed" not in found.headline
+    found = judged(without_section(backend_reboot().evidence(), "containers"), Incident().evidence())
+    assert found.result == "not_proven"
 
 
 def test_a_removed_service_was_not_mended():

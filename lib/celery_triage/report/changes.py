@@ -63,6 +63,8 @@ class Changes:
 def between(before: Evidence, after: Evidence) -> Changes:
     """The differences of two looks."""
     first, second = Stack.of(before), Stack.of(after)
+    if not (first.services and second.services):  # one of them could not see them: nothing is known
+        first = second = Stack(None)
     raw = [change for old in first.services for change in _service(old, second)]
     raw += [
         Change(f"service {new.label}", "not there", "added", (new.label,), told=True)

@@ -7,50 +7,26 @@ every worker is seen to take work. Whatever of that is not seen is named; it nev
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from celery_triage import core
 from celery_triage.model import SCHEMA, Finding, plain
 from celery_triage.report.changes import Changes, between
-from celery_triage.report.lived import Lived, counterparts, idle, judge
+from celery_triage.report.fates import FATES, Judged, New, fate, new
+from celery_triage.report.lived import Lived, stands
 from celery_triage.report.points import Point, points
 from celery_triage.report.ps import status
 from celery_triage.report.side import NotReadable, Side, read
 from celery_triage.show import units
-from celery_triage.stack import Service
 
 RESULTS = ("not_resolved", "settling", "not_proven", "resolved")
 #: Exit codes of ``compare``.
 EXIT_CODES = {"resolved": 0, "settling": 1, "not_proven": 1, "not_resolved": 2}
-#: What can become of a cause.
-FATES = ("left", "removed", "unproven", "settling", "gone")
 
 
 class Swapped(ValueError):
     """The look that should be the later one was taken before the other; the text is one sentence."""
-
-
-@dataclass(frozen=True)
-class Judged:
-    """What became of one cause of the first look: one of FATES, the sentence why, the services on which it is
-    still there, the seconds that are left, and the finding of now where there is one."""
-
-    finding: Finding
-    became: str
-    why: str
-    services: tuple[str, ...] = ()
-    left: int | None = None
-    now: Finding | None = None
-
-
-@dataclass(frozen=True)
-class New:
-    """A cause of the second look that the first one did not have. ``why``: how it can be new."""
-
-    finding: Finding
-    why: str
 
 
 @dataclass(frozen=True)
@@ -134,14 +110,14 @@ def compare(before: Side, after: Side) -> Comparison:
         times = f"AFTER was taken at {units.moment(second)}, earlier than BEFORE ({units.moment(first)})"
         raise Swapped(f"{times}; they seem to be swapped")
     services = stands(before, after)
-    causes = [_judged(cause, before, after, services) for cause in before.diagnosis.cause_findings]
-    lingering, new = _new(before, after)
+    causes = [fate(cause, before, after, services) for cause in before.diagnosis.cause_findings]
+    lingering, fresh = new(before, after)
     seen = points(after.evidence, after.stack, after.courses, services)
     return Comparison(
         before,
         after,
         (*causes, *lingering),
-        tuple(new),
+        tuple(fresh),
         services,
         seen,
         between(before.evidence, after.evidence),
@@ -149,125 +125,11 @@ def compare(before: Side, after: Side) -> Comparison:
     )
 
 
-def same(one: Finding, other: Finding, first: Side, second: Side) -> bool:
-    """Whether two findings of two looks are about the same thing: code, object, and a service in common."""
-    if one.code != other.code or one.object != other.object:
-        return False
-    mine, theirs = first.named(one), second.named(other)
-    return bool(mine & theirs) or not (mine or theirs)
-
-
-def stands(before: Side, after: Side) -> tuple[Lived, ...]:
-    """Every member of the stack, of both looks, and what else a cause is about: how it stands now."""
-    named = {label for cause in before.diagnosis.cause_findings for label in cause.services}
-    former: dict[str, list[Service]] = {}
-    removed = []
-    for old in before.stack.services:
-        if not old.member and old.label not in named:
-            continue
-        found = counterparts(old, after.stack)
-        for new in found:
-            former.setdefault(new.label, []).append(old)
-        if not found:
-            removed.append(_removed(old))
-    judged = []
-    for new in after.stack.services:
-        if new.member or new.label in former:
-            olds = former.get(new.label, [])
-            lives = [life for old in olds for life in before.courses.of(old.label).lives]
-            judged.append(judge(new, (*lives, *after.courses.of(new.label).lives), olds))
-    return tuple(sorted((*judged, *removed), key=lambda one: one.label))
-
-
-def _removed(old: Service) -> Lived:
-    if idle(old, "exited"):
-        return Lived(old.label, "as_before", "it had done its work at the first look, and is gone since")
-    return Lived(old.label, "removed", "it was removed from the stack, not mended")
-
-
-def _judged(cause: Finding, before: Side, after: Side, services: Iterable[Lived]) -> Judged:
-    now = next(
-        (
-            one
-            for one in after.diagnosis.findings
-            if one.state != "history" and same(cause, one, before, after)
-        ),
-        None,
-    )
-    if now is not None:
-        on = units.listed(now.services) if now.services else "the stack"
-        why = f"{cause.code} finds it still, on {on} ({now.state})"
-        return Judged(cause, "left", why, now.services, now=now)
-    outcome = after.outcome(cause.code)
-    if outcome is None:
-        return Judged(cause, "unproven", f"this version has no rule {cause.code}, so nothing was asked")
-    if outcome.outcome in ("unknown", "broken") or (outcome.outcome == "fired" and outcome.missing):
-        return Judged(cause, "unproven", f"{cause.code} could not judge: {outcome.why}")
-    own = _of(cause, before, after, services)
-    quiet = {"quiet": f"{cause.code} looked and is quiet", "fired": f"{cause.code} finds it no more"}.get(
-        outcome.outcome, f"{cause.code} does not apply any more: {outcome.why}"
-    )
-    gone = [one.label for one in own if one.became == "removed"]
-    if own and len(gone) == len(own):
-        return Judged(cause, "removed", f"{units.listed(gone)} left the stack: removed, not mended")
-    quiet += f"; {units.listed(gone)} removed, not mended" if gone else ""
-    for became in ("down", "unproven", "settling"):
-        if held := [one for one in own if one.became == became]:
-            fate = "settling" if became == "settling" else "unproven"
-            left = max((one.left for one in held if one.left), default=None)
-            names = units.listed([one.label for one in held])
-            word = {"down": "not running", "unproven": f"not proven ({held[0].why})"}.get(
-                became, f"settling, {left} s left"
-            )
-            return Judged(cause, fate, f"{quiet}; {names} {word}", left=left)
-    return Judged(cause, "gone", quiet)
-
-
-def _of(cause: Finding, before: Side, after: Side, services: Iterable[Lived]) -> list[Lived]:
-    """The standings of the services that a cause is about."""
-    labels = set(cause.services)
-    for label in cause.services:
-        old = before.stack.get(label)
-        if old is not None:
-            labels |= {new.label for new in counterparts(old, after.stack)}
-    return [lived for lived in services if lived.label in labels]
-
-
-def _new(before: Side, after: Side) -> tuple[list[Judged], list[New]]:
-    """The causes of the second look that were none at the first: those that were there as a consequence of
-    something else, and those that are new."""
-    known = before.diagnosis.cause_findings
-    lingering, new = [], []
-    for finding in after.diagnosis.cause_findings:
-        if any(same(one, finding, before, after) for one in known):
-            continue
-        earlier = [one for one in before.diagnosis.findings if same(one, finding, before, after)]
-        present = [one for one in earlier if one.state != "history"]
-        if present:
-            why = _lingers(present[0], before)
-            lingering.append(Judged(present[0], "left", why, finding.services, now=finding))
-            continue
-        outcome = before.outcome(finding.code)
-        if earlier:
-            why = "it was healed at the first look and has come back"
-        elif outcome is None or outcome.outcome in ("unknown", "broken"):
-            why = f"{finding.code} could not judge at the first look"
-        else:
-            why = "the first look did not have it"
-        new.append(New(finding, why))
-    return lingering, new
-
-
-def _lingers(finding: Finding, before: Side) -> str:
-    by = next((one for one in before.diagnosis.findings if one.id == finding.explained_by), None)
-    if by is None:
-        return f"{finding.code} finds it still, and worse than before"
-    return f"it was taken for a consequence of “{by.title}”, and is still there"
-
-
 def _doubts(before: Side, after: Side) -> list[str]:
     """Why "nothing new" cannot be said although nothing new was found."""
     found = [f"core evidence is missing: {why}" for why in core.missing(after.evidence)]
+    if not before.stack.members:
+        found.append("the first look has no containers of the target, so nobody knows what was there")
     if before.evidence.target != after.evidence.target:
         found.append(
             f"the two looks are at different targets: {before.evidence.target} and {after.evidence.target}"
@@ -371,6 +233,4 @@ __all__ = [
     "as_json",
     "compare",
     "read",
-    "same",
-    "stands",
 ]

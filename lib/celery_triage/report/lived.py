@@ -11,16 +11,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-import celery_triage.checks  # noqa: F401  first: rules and settling import each other
 from celery_triage.lives import Life
+from celery_triage.report.side import Side
 from celery_triage.settling import BACK_OFF_RESET_S, age_of
 from celery_triage.stack import Service, Stack
 
 #: What can be said of one service, worst first.
 STANDINGS = ("down", "removed", "unproven", "settling", "as_before", "proven")
+#: Exit codes of a process that was told to end: 128 and SIGINT, 128 and SIGTERM.
+TOLD_TO_END = (130, 143)
 
 
 @dataclass(frozen=True)
@@ -95,17 +97,16 @@ def left(age: float | None, needed: Sequence[Need]) -> int:
 
 
 def longest_former(lives: Iterable[Life]) -> float | None:
-    """The longest of the lives that ended by themselves, in seconds; None where none is known.
+    """The longest of the lives that failed by themselves, in seconds; None where none is known.
 
-    A life whose exit code nobody told, or that somebody stopped, says nothing about when the service dies.
+    A life that somebody ended, or whose exit code nobody told, says nothing about when the service dies.
     """
     known = [
         life.seconds
         for life in lives
-        if not life.running
-        and not life.asked
-        and life.seconds is not None
-        and (life.exit_code is not None or life.oom)
+        if life.seconds is not None
+        and not life.running
+        and (life.oom or (life.failed and life.exit_code not in TOLD_TO_END))
     ]
     return max(known, default=None)
 
@@ -155,6 +156,46 @@ def counterparts(service: Service, stack: Stack) -> tuple[Service, ...]:
     return tuple(other for other in stack.services if other.name == service.name)
 
 
+def stands(before: Side, after: Side) -> tuple[Lived, ...]:
+    """Every member of the stack, of both looks, and what else a cause is about: how it stands now."""
+    named = {label for cause in before.diagnosis.cause_findings for label in cause.services}
+    former: dict[str, list[Service]] = {}
+    removed = []
+    for old in before.stack.services:
+        if not old.member and old.label not in named:
+            continue
+        found = counterparts(old, after.stack)
+        for new in found:
+            former.setdefault(new.label, []).append(old)
+        if not found:
+            removed.append(_removed(old, after))
+    judged = []
+    for new in after.stack.services:
+        if new.member or new.label in former:
+            olds = former.get(new.label, [])
+            lives = [life for old in olds for life in before.courses.of(old.label).lives]
+            lived = judge(new, (*lives, *after.courses.of(new.label).lives), olds)
+            judged.append(_struck(lived, after))
+    return tuple(sorted((*judged, *removed), key=lambda one: one.label))
+
+
+def _struck(lived: Lived, after: Side) -> Lived:
+    """However old the present life is, it proves nothing where something critical is still found there."""
+    found = after.critical(lived.label)
+    if found is None or lived.became not in ("proven", "settling"):
+        return lived
+    return replace(lived, became="unproven", why=f"{found.code} {found.name} is found on it", left=None)
+
+
+def _removed(old: Service, after: Side) -> Lived:
+    section = after.evidence.section("containers")
+    if not section.readable:
+        return Lived(old.label, "unproven", f"the containers could not be seen: {section.why}")
+    if idle(old, "exited"):
+        return Lived(old.label, "as_before", "it had done its work at the first look, and is gone since")
+    return Lived(old.label, "removed", "it was removed from the stack, not mended")
+
+
 def seconds(value: float) -> str:
     """Seconds as this page writes them: a tenth below ten seconds, whole above."""
     return f"{value:.1f} s" if value < 9.95 and value != int(value) else f"{value:.0f} s"
@@ -172,4 +213,5 @@ __all__ = [
     "needs",
     "seconds",
     "stand",
+    "stands",
 ]

@@ -17,6 +17,7 @@ from celery_triage.report.blocks import Block, Code, Grid, Heading, Points, Pros
 from celery_triage.report.changes import Change
 from celery_triage.report.compare import Comparison
 from celery_triage.report.ps import status
+from celery_triage.report.risks import risks, unseen
 from celery_triage.report.side import Side
 from celery_triage.report.timeline import events
 from celery_triage.show import units
@@ -79,10 +80,9 @@ def short(comparison: Comparison) -> list[Block]:
         for one in comparison.services
     ]
     found += [Heading("Services"), Grid(("Service", "Before", "Now", "Proof of life"), tuple(rows))]
-    unseen = [one for one in comparison.points if not (one.proven or one.life)]
-    if comparison.open or unseen:
-        open_ = dict.fromkeys((*comparison.open, *(_point(one.service, one.what, one.why) for one in unseen)))
-        found += [Heading("Not proven, and why"), Points(tuple(("unknown", text) for text in open_))]
+    told = [("unknown", text) for text in (*comparison.open, *unseen(comparison))]
+    if told:
+        found += [Heading("Not proven, and why"), Points(tuple(told))]
     changed: dict[str, list[str]] = {}
     for one in comparison.changes.found:
         changed.setdefault(one.what, []).extend(one.services)
@@ -295,47 +295,13 @@ def _clear(text: str) -> str:
     return text.replace("`", "'")
 
 
-def _point(service: str, what: str, why: str) -> str:
-    return f"{service}: that it {what} is not proven: {why}"
-
-
 def _open(comparison: Comparison) -> Iterator[Block]:
     yield Heading("Not proven, and open risks")
     needed = [("unknown", _clear(text)) for text in comparison.open]
-    risks = [
-        ("warning", _clear(text)) for text in dict.fromkeys(_risks(comparison)) if text not in comparison.open
+    others = [
+        ("warning", _clear(text)) for text in dict.fromkeys(risks(comparison)) if text not in comparison.open
     ]
-    yield Points(tuple([*needed, *risks]) or (("ok", "Nothing that this tool can see."),))
-
-
-def _risks(comparison: Comparison) -> Iterator[str]:
-    """What does not forbid the word "resolved", and should be known all the same."""
-    before, after = comparison.before, comparison.after
-    for one in comparison.points:
-        if not (one.proven or one.needed or one.life):
-            yield _point(one.service, one.what, one.why)
-    causes = set(after.diagnosis.causes)
-    for finding in after.diagnosis.findings:
-        if finding.state != "history" and finding.id not in causes and finding.explained_by is None:
-            yield f"{finding.severity}: {finding.title} ({finding.code})"
-    for outcome in after.diagnosis.outcomes:
-        if outcome.outcome in ("unknown", "broken"):
-            yield f"{outcome.code} {outcome.name} could not judge: {outcome.why}"
-    replicas = [_replicas(side) for side in (before, after)]
-    for name, count in replicas[0].items():
-        if 0 < replicas[1].get(name, 0) < count:
-            yield f"{name} has {replicas[1][name]} of the {count} containers that it had"
-    unwatched = [one.label for one in after.stack.workers if one.running and not one.item.get("healthcheck")]
-    if unwatched:
-        yield f"{units.listed(unwatched)}: no health check, so Docker sees only that the process lives"
-
-
-def _replicas(side: Side) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for service in side.stack.members:
-        name = str(service.item.get("service") or service.label)
-        found[name] = found.get(name, 0) + 1
-    return found
+    yield Points(tuple([*needed, *others]) or (("ok", "Nothing that this tool can see."),))
 
 
 def _name(side: Side, label: str) -> str:

@@ -49,6 +49,11 @@ class Side:
         """What became of a rule; None for one that does not exist (any more)."""
         return next((one for one in self.diagnosis.outcomes if one.code == code), None)
 
+    def critical(self, label: str) -> Finding | None:
+        """Something critical that is found on a service now."""
+        found = (one for one in self.diagnosis.findings if label in one.services and one.state != "history")
+        return next((one for one in found if one.severity == "critical"), None)
+
     def named(self, finding: Finding) -> set[str]:
         """The services of a finding by the names that stay: the Compose service, else the label."""
         found = ((label, self.stack.get(label)) for label in finding.services)
