@@ -27,6 +27,8 @@ def wrong_node():
 def too_slow():
     stack = Incident().health("email_worker", f"{PING} -d email_worker@$HOSTNAME || exit 1", "unhealthy",
                               [GIVEN_UP] * 3, timeout_s=5.0)
+    used = {"throttled": {"periods": 1000, "throttled_periods": 950}}
+    stack.section("usage/email_worker", "ok", "", used)
     return stack.item("email_worker", limits={"memory": 512 * 2**20, "cpus": 0.1})
 
 
@@ -101,6 +103,30 @@ def test_a_check_in_the_image_or_behind_an_anchor_is_left_to_a_person():
     del stack.checks["celery_beat"]
     (finding,), _ = of_rule("HLT001", stack)
     assert finding.remedy.kind == "manual" and "disable: true" in finding.remedy.summary
+
+
+def test_an_override_that_sets_only_the_interval_does_not_hide_the_test():
+    """Compose merges the block key by key: the line to change stands in the base file."""
+    stack = wrong_node()
+    evidence = stack.evidence()
+    compose = evidence.data("compose")
+    lines = ["services:", "  email_worker:", "    healthcheck:", "      interval: 5s"]
+    path = "/srv/ai_backend/docker-compose.override.yml"
+    compose["files"].append({"path": path, "readable": True, "why": "", "lines": lines, "hashes": ["a"] * 4})
+    node = {"file": 1, "line": 4, "end_line": 4, "col": 7, "value": {"interval": "5s"}, "masked": False}
+    compose["services"]["email_worker"]["healthcheck"].append(node)
+    (finding,), _ = judge(RULES["HLT002"], Look(evidence, RULES["HLT002"]))
+    (edit,) = finding.remedy.edits
+    assert finding.remedy.kind == "exact" and edit.file == "/srv/ai_backend/docker-compose.yml"
+
+
+def test_a_check_that_services_share_is_left_to_a_person():
+    """An anchor: what is right for one is wrong for the other."""
+    evidence = wrong_node().evidence()
+    services = evidence.data("compose")["services"]
+    services["payment_worker"]["healthcheck"] = services["email_worker"]["healthcheck"]
+    (finding,), _ = judge(RULES["HLT002"], Look(evidence, RULES["HLT002"]))
+    assert finding.remedy.kind == "manual" and "-d email_worker@$$HOSTNAME" in finding.remedy.summary
 
 
 def test_the_right_name_is_written_into_the_check_of_a_worker():

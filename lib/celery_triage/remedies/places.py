@@ -83,7 +83,10 @@ def locate(compose: Mapping[str, Any] | None, service: str, where: str, old: str
     nodes = _nodes(compose, service, where)
     if not nodes:
         return _in_env_files(compose, service, where, old, new)
-    node = nodes[-1]  # the last one wins: an override before the base file
+    if where in BLOCKS:  # merged key by key: the last one that holds the fragment is the one that counts
+        node = next((one for one in reversed(nodes) if _holds(compose, one, old)), nodes[-1])
+    else:
+        node = nodes[-1]  # the last one wins: an override before the base file
     file = _file(compose, node)
     if file is None:
         return None
@@ -92,6 +95,13 @@ def locate(compose: Mapping[str, Any] | None, service: str, where: str, old: str
     first, last = int(node.get("line") or 0), int(node.get("end_line") or node.get("line") or 0)
     change = _in_lines(file, range(first, last + 1), old, new)
     return change or _in_dotenv(compose, node.get("value"), old, new)
+
+
+def _holds(compose: Mapping[str, Any], node: Mapping[str, Any], fragment: str) -> bool:
+    """Whether a fragment stands in the lines of a node."""
+    lines = (_file(compose, node) or {}).get("lines") or ()
+    first, last = int(node.get("line") or 1), int(node.get("end_line") or node.get("line") or 0)
+    return any(fragment in line for line in lines[first - 1 : last])
 
 
 def _in_env_files(

@@ -141,25 +141,10 @@ def judged_after(service: Service) -> float:
 # --- How it is written --------------------------------------------------------------------------------------
 
 
-def shared_with(look: Look, service: Service, key: str = "healthcheck") -> list[str]:
-    """The other Compose services whose block stands in the same lines (an anchor)."""
-    services = (look.data("compose") or {}).get("services") or {}
-    place = _place(services, service.item.get("service") or "", key)
-    names = [name for name in services if place and _place(services, name, key) == place]
-    return [name for name in names if name != service.item.get("service")]
-
-
-def _place(services: Mapping[str, Any], name: str, key: str) -> tuple | None:
-    nodes = (services.get(name) or {}).get(key) or ()
-    return (nodes[-1].get("file"), nodes[-1].get("line")) if nodes else None
-
-
 def disabled(look: Look, service: Service) -> Change | None:
     """The change that takes the check of one service away, None where no single line holds it: ``test`` gives
     way to ``disable: true``, which also holds against a check of the image or of another file."""
-    if shared_with(look, service):
-        return None
-    for line in lines_of(look, service):
+    for line in lines_of(look, service, "healthcheck", "test"):
         found = re.match(r"\s*(test:\s*(?:\[.*\]|[^\s\[{&*|>#'\"][^#]*?))\s*$", line)
         if found:
             return locate(look.data("compose"), service.item.get("service") or "", "healthcheck",
@@ -170,9 +155,8 @@ def disabled(look: Look, service: Service) -> Change | None:
 def renamed(look: Look, service: Service, node: str) -> Change | None:
     """The change that lets the check of one service ask this node, None where it is not written in one
     place of its own."""
-    if shared_with(look, service):
-        return None
-    hits = [match[1] for line in lines_of(look, service) for match in _DESTINATION.finditer(line)]
+    lines = lines_of(look, service, "healthcheck", "test")
+    hits = [match[1] for line in lines for match in _DESTINATION.finditer(line)]
     if len(hits) != 1:
         return None
     new = node.replace("$", "$$")
@@ -181,21 +165,32 @@ def renamed(look: Look, service: Service, node: str) -> Change | None:
 
 def named(look: Look, service: Service, node: str) -> Change | None:
     """The change that adds a node to a check that asks everybody."""
-    if shared_with(look, service):
+    if not lines_of(look, service, "healthcheck", "test"):
         return None
     old, new = "inspect ping", f"inspect ping -d {node.replace('$', '$$')}"
     return locate(look.data("compose"), service.item.get("service") or "", "healthcheck", old, new)
 
 
-def lines_of(look: Look, service: Service, key: str = "healthcheck") -> Sequence[str]:
-    """The lines of a service's block in the Compose file that sets it; none where it cannot be read."""
+def lines_of(look: Look, service: Service, block: str, key: str) -> Sequence[str]:
+    """The lines of a service's block in the last Compose file that sets this key in it; none where no file
+    that can be read does, and where other services share these lines (an anchor)."""
     compose = look.data("compose") or {}
-    nodes = ((compose.get("services") or {}).get(service.item.get("service") or "") or {}).get(key) or ()
-    files = compose.get("files") or ()
-    if not nodes or not isinstance(nodes[-1].get("file"), int) or nodes[-1]["file"] >= len(files):
-        return ()
-    lines = files[nodes[-1]["file"]].get("lines") or ()
-    return lines[max(nodes[-1]["line"] - 1, 0):nodes[-1].get("end_line") or nodes[-1]["line"]]
+    services, files = compose.get("services") or {}, compose.get("files") or ()
+    own = service.item.get("service") or ""
+    for node in reversed((services.get(own) or {}).get(block) or ()):
+        number, first = node.get("file"), node.get("line") or 1
+        if not isinstance(number, int) or number >= len(files):
+            continue
+        lines = (files[number].get("lines") or ())[first - 1 : node.get("end_line") or first]
+        if any(line.strip().startswith(f"{key}:") for line in lines):
+            shared = [
+                name
+                for name, other in services.items()
+                for one in other.get(block) or ()
+                if name != own and (one.get("file"), one.get("line")) == (number, node.get("line"))
+            ]
+            return () if shared else lines
+    return ()
 
 
 def split(changes: Sequence[Change | None]) -> tuple[tuple[Edit, ...], tuple[str, ...]]:

@@ -11,7 +11,6 @@ from celery_triage.checks.health.probes import (
     ping_of,
     probes,
     proof_of,
-    shared_with,
     split,
     status_command,
 )
@@ -160,9 +159,7 @@ def _remedy(look: Look, service: Service, cpus: float) -> Remedy:
 def number_in(look: Look, service: Service, block: str, key: str, new: str) -> Change | None:
     """The change of one value in a block of the Compose file (``cpus: "0.1"``), quotes kept; None where it is
     shared with other services, or not written in just one line."""
-    if shared_with(look, service, block):
-        return None
-    found = [line for line in lines_of(look, service, block) if line.strip().startswith(f"{key}:")]
+    found = [line for line in lines_of(look, service, block, key) if line.strip().startswith(f"{key}:")]
     if len(found) != 1:
         return None
     old = found[0].strip().partition(" #")[0].rstrip()
