@@ -20,6 +20,12 @@ def misspelt():
     stack.redis["samples"] = samples(*[{"email_procesing": 0, "email_processing": 7, "data_sync": 0}] * 2)
     for line in stack.logs["email_worker"]:
         line[2] = line[2].replace("email_processing", "email_procesing")
+
+    def evidence(make=stack.evidence):
+        told = {"active_queues": [stack.commands["email_worker"].split("--queues ")[1].split()[0]]}
+        return replies(make(), email_worker=told)
+
+    stack.evidence = evidence
     return stack
 
 
