@@ -1,4 +1,4 @@
-"""Celery workers: who answers a ping, how fast, and what its ``stats`` say. Redis brokers only.
+"""Celery workers: who answers a ping, how fast, and what they say of themselves. Redis brokers only.
 
 The one declared write of the tool, spoken to Redis directly (kombu's own way retries a dead broker for
 ever, and leaves its reply queue behind when it is killed): a member in
@@ -7,6 +7,10 @@ child was forked, so that it can remove them whatever became of the child. PUBLI
 listen; that many replies are waited for and not one more, so a healthy stack answers in milliseconds
 (Celery 5.7: 4 ms, against 1.07 s without a limit).
 
+The ping goes first and alone, so that its time means something. The other questions (``control``) then go out
+together, addressed only to the nodes that have answered: one that is frozen is not waited for again, and
+passes over them when it wakes. All of it has one bound, ``ROUND_S``.
+
 The message and the names are kombu's (``kombu/pidbox.py``, ``kombu/transport/redis.py``; the same in 4.6 to
 5.7).
 """
@@ -14,10 +18,11 @@ The message and the names are kombu's (``kombu/pidbox.py``, ``kombu/transport/re
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,20 +35,24 @@ from celery_triage.collect.broker import (
     connect,
     told,
 )
+from celery_triage.collect.control import ARGUMENTS, BLANK, QUESTIONS, kept
 from celery_triage.collect.probe import Emit, Source, now
 from celery_triage.collect.servers import Server, servers, settled
 from celery_triage.model import Section
 from celery_triage.stack import Stack
 
 DEADLINE_S = 10.0
-#: Seconds that the nodes which listen get for their replies, for each of the two questions.
+#: Seconds that the nodes which listen get to answer the ping, and seconds for all questions together. Where
+#: nobody has answered the ping in its time, nothing else is asked and the rest is waited for it.
 REPLY_S = 2.0
+ROUND_S = 4.0
 #: More replies than that are not read.
 MOST_NODES = 500
 
 REPLY_EXCHANGE = "reply.celery.pidbox"
 REPLY_BINDINGS = BINDINGS + REPLY_EXCHANGE
-QUESTIONS = ("ping", "stats")
+#: A reply longer than this (characters) is not read.
+LONGEST_REPLY = 16 * 2**20
 
 
 class AskingRedis(ReadingRedis):
@@ -75,8 +84,8 @@ def binding(reply_id: str) -> str:
 
 
 def source(stack: Stack, options: Mapping[str, Any], redactor: Any) -> Source:
-    """The section ``celery``: a ping and ``stats`` by every broker of the target that a container of this
-    engine owns (or, with ``reach_external``, any). ``withheld`` with ``no_broadcast``."""
+    """The section ``celery``: all questions by every broker of the target that a container of this engine
+    owns (or, with ``reach_external``, any). ``withheld`` with ``no_broadcast``."""
     asked: list[Server] = []
     if not options.get("no_broadcast"):
         asked = servers(stack, "redis", ("broker",), options) + servers(stack, "amqp", ("broker",), options)
@@ -106,7 +115,7 @@ def source(stack: Stack, options: Mapping[str, Any], redactor: Any) -> Source:
 def _section(entries: list[dict[str, Any]]) -> Section:
     status, why = settled(entries)
     return Section("celery", status, {"brokers": entries}, why=why, taken_at=now(),
-                   how="broadcast of ping and stats over the broker, from the engine's machine")
+                   how=f"broadcast of {', '.join(QUESTIONS)} over the broker, from the engine's machine")
 
 
 def _blank(server: Server) -> dict[str, Any]:
@@ -122,7 +131,7 @@ def _blank(server: Server) -> dict[str, Any]:
 
 
 class _Round:
-    """The two questions to the workers of one broker; what they say goes into ``entry``."""
+    """The questions to the workers of one broker; what they say goes into ``entry``."""
 
     def __init__(
         self, stack: Stack, server: Server, entry: dict[str, Any], reply_id: str, redactor: Any,
@@ -153,24 +162,48 @@ class _Round:
                 return
 
     def broadcast(self, client: Any, emit: Emit) -> None:
+        channel = f"/{self.server.database or 0}.{PIDBOX}"
+        talk = Talk(client, channel, self.reply_id, min(ROUND_S, emit.left()))
         try:
             client.sadd(REPLY_BINDINGS, binding(self.reply_id))
-            for question in QUESTIONS:
-                with emit.asking(f"celery {question} (broadcast) {self.server.key}") as asked:
-                    channel = f"/{self.server.database or 0}.{PIDBOX}"
-                    heard = hear(client, channel, question, self.reply_id, min(REPLY_S, emit.left()))
-                    self.entry["asked"] = max(self.entry["asked"] or 0, heard.listening)
-                    for node, (answer, milliseconds) in heard.replies.items():
-                        self.note(self.redactor.text(node, 200), question, answer, milliseconds)
-                    asked.outcome = f"{len(heard.replies)} of {heard.listening} that listen"
+            with self.asking(emit, "ping") as asked:
+                ping = talk.ask("ping")
+                self.entry["asked"] = ping.listening
+                talk.listen(ping.complete, REPLY_S)
+                if not ping.replies:
+                    talk.listen(ping.complete, ROUND_S)
+                asked.outcome = ping.told()
+            if awake := sorted(ping.replies):
+                self.ask_more(talk, emit, awake)
         finally:
+            for question, heard in talk.heard.items():
+                for node, (answer, milliseconds) in heard.replies.items():
+                    self.note(self.redactor.text(node, 200), question, answer, milliseconds)
             _clean(client, self.reply_id)
 
+    def ask_more(self, talk: Talk, emit: Emit, awake: Sequence[str]) -> None:
+        """All questions but the ping at once, to those that have answered it."""
+        with contextlib.ExitStack() as stack:
+            calls, heard = {}, {}
+            for question in QUESTIONS[1:]:
+                calls[question] = stack.enter_context(self.asking(emit, question))
+                heard[question] = talk.ask(question, awake)
+            talk.listen(lambda: all(one.complete() for one in heard.values()), ROUND_S)
+            for question, asked in calls.items():
+                asked.outcome = heard[question].told()
+
+    def asking(self, emit: Emit, question: str) -> contextlib.AbstractContextManager:
+        return emit.asking(f"celery {question} (broadcast) {self.server.key}")
+
     def note(self, node: str, question: str, answer: Any, milliseconds: float) -> None:
-        new = {"label": _label(self.stack, node), "ms": milliseconds, "stats": None}
+        keys = [key for filled in BLANK.values() for key in filled]
+        new = {"label": _label(self.stack, node), "ms": milliseconds, "unanswered": list(QUESTIONS[1:]),
+               **dict.fromkeys(keys)}
         reply = self.entry["replies"].setdefault(node, new)
-        if question == "stats" and isinstance(answer, Mapping):
-            reply["stats"] = self.redactor.data(_stats(answer))
+        told = kept(question, answer)
+        reply.update(self.redactor.data(told))
+        if question in reply["unanswered"] and None not in told.values():
+            reply["unanswered"].remove(question)
 
     def judge(self) -> None:
         """``ok`` when every node that listens has answered, and every running worker is among them;
@@ -180,10 +213,13 @@ class _Round:
         silent = sorted(name for name, label in self.expected.items() if label not in known)
         strangers = sorted(name for name, reply in replies.items() if reply["label"] is None)
         if not silent and len(replies) >= listening:
-            self.entry.update(status="ok", why="")
+            gaps = sorted(f"{name} ({', '.join(reply['unanswered'])})" for name, reply in replies.items()
+                          if reply["unanswered"])
+            why = f"a ping was answered, other questions were not: {'; '.join(gaps)}" if gaps else ""
+            self.entry.update(status="partial" if gaps else "ok", why=why)
             return
         who = f"no answer from {', '.join(silent)}" if silent else "not all that listen have answered"
-        why = f"{who}: {listening} listen, {len(replies)} answered within {REPLY_S:g} s"
+        why = f"{who}: {listening} listen, {len(replies)} answered within {ROUND_S:g} s"
         if silent and strangers:
             why += f"; of no known container: {', '.join(strangers)}"
         self.entry.update(status="partial" if silent and strangers else "no_reply", why=why)
@@ -191,33 +227,71 @@ class _Round:
 
 @dataclass
 class Heard:
-    """What one question brought: how many nodes listened, and each one's answer with its milliseconds."""
+    """What one question brought: how many nodes were to answer, and each one's answer with its
+    milliseconds."""
 
     listening: int
     replies: dict[str, tuple[Any, float]] = field(default_factory=dict)
 
+    def complete(self) -> bool:
+        return len(self.replies) >= min(self.listening, MOST_NODES)
 
-def hear(client: Any, channel: str, question: str, reply_id: str, limit_s: float) -> Heard:
-    """Publish one question and read as many replies as there are listeners, for at most ``limit_s`` seconds
-    and the whole second that is then under way."""
-    ticket, start = str(uuid.uuid4()), time.monotonic()
-    heard = Heard(client.publish(channel, message(question, reply_id, ticket, limit_s)))
-    answers = 0
-    while answers < min(heard.listening, MOST_NODES) and time.monotonic() - start < limit_s:
-        # Whole seconds: Redis before 6 takes no others, and the socket itself gives up after two.
-        popped = client.brpop([reply_queue(reply_id)], timeout=1)
-        reply = read_reply(popped[1], ticket) if popped else None
-        if reply is not None:
-            answers += 1
+    def told(self) -> str:
+        return f"{len(self.replies)} of {self.listening} that listen"
+
+
+class Talk:
+    """Questions on one broker and the replies to them, for at most ``limit_s`` seconds from now and the whole
+    second that is then under way."""
+
+    def __init__(self, client: Any, channel: str, reply_id: str, limit_s: float) -> None:
+        self._client, self._channel, self._reply_id = client, channel, reply_id
+        self._start, self._limit_s = time.monotonic(), limit_s
+        self._asked: dict[str, tuple[Heard, float]] = {}
+        self.heard: dict[str, Heard] = {}
+
+    def ask(self, question: str, nodes: Sequence[str] = ()) -> Heard:
+        """Publish a question: to these nodes, else to all. Its answers come into the result by `listen`."""
+        ticket, start = str(uuid.uuid4()), time.monotonic()
+        told = message(question, self._reply_id, ticket, self._limit_s, nodes)
+        heard = Heard(self._client.publish(self._channel, told))
+        if nodes:
+            heard.listening = min(heard.listening, len(nodes))
+        self._asked[ticket], self.heard[question] = (heard, start), heard
+        return heard
+
+    def listen(self, complete: Callable[[], bool], limit_s: float) -> None:
+        """Take replies until all are there, or ``limit_s`` seconds since the talk began have passed."""
+        until = self._start + min(limit_s, self._limit_s)
+        while not complete() and time.monotonic() < until:
+            # Whole seconds: Redis before 6 takes no others, and the socket itself gives up after two.
+            popped = self._client.brpop([reply_queue(self._reply_id)], timeout=1)
+            if popped:
+                self._take(popped[1])
+
+    def _take(self, text: str) -> None:
+        ticket, reply = opened(text) or ("", {})
+        if ticket in self._asked:
+            heard, start = self._asked[ticket]
             milliseconds = round(1000 * (time.monotonic() - start), 1)
             heard.replies.update({name: (value, milliseconds) for name, value in reply.items()})
+
+
+def hear(client: Any, channel: str, question: str, reply_id: str, limit_s: float) -> Heard:
+    """Publish one question and read as many replies as there are listeners."""
+    talk = Talk(client, channel, reply_id, limit_s)
+    heard = talk.ask(question)
+    talk.listen(heard.complete, limit_s)
     return heard
 
 
-def message(question: str, reply_id: str, ticket: str, limit_s: float) -> str:
+def message(
+    question: str, reply_id: str, ticket: str, limit_s: float, nodes: Sequence[str] = (),
+) -> str:
     """The control message as kombu puts it on the wire."""
-    body = {"method": question, "arguments": {}, "destination": None, "pattern": None, "matcher": None,
-            "ticket": ticket, "reply_to": {"exchange": REPLY_EXCHANGE, "routing_key": reply_id}}
+    body = {"method": question, "arguments": ARGUMENTS.get(question, {}), "destination": list(nodes) or None,
+            "pattern": None, "matcher": None, "ticket": ticket,
+            "reply_to": {"exchange": REPLY_EXCHANGE, "routing_key": reply_id}}
     return json.dumps({
         "body": base64.b64encode(json.dumps(body).encode()).decode(),
         "content-encoding": "utf-8", "content-type": "application/json",
@@ -231,17 +305,25 @@ def message(question: str, reply_id: str, ticket: str, limit_s: float) -> str:
 
 def read_reply(text: str, ticket: str) -> dict[str, Any] | None:
     """``{node: answer}`` of a reply to this question; None for anything else."""
+    found = opened(text)
+    return found[1] if found and found[0] == ticket else None
+
+
+def opened(text: str) -> tuple[str, dict[str, Any]] | None:
+    """The ticket of a reply and ``{node: answer}``; None for anything else."""
+    if len(text) > LONGEST_REPLY:
+        return None
     try:
         envelope = json.loads(text)
-        if envelope["headers"].get("ticket") != ticket:
-            return None
-        body = envelope["body"]
+        ticket, body = envelope["headers"].get("ticket"), envelope["body"]
         if envelope["properties"].get("body_encoding") == "base64":
             body = base64.b64decode(body)
         reply = json.loads(body)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    return {str(name): value for name, value in reply.items()} if isinstance(reply, dict) else None
+    if not isinstance(reply, dict) or not isinstance(ticket, str):
+        return None
+    return ticket, {str(name): value for name, value in reply.items()}
 
 
 def _label(stack: Stack, nodename: str) -> str | None:
@@ -251,20 +333,6 @@ def _label(stack: Stack, nodename: str) -> str | None:
             return service.label
     host = nodename.rpartition("@")[2]
     return next((service.label for service in stack.services if service.hostname == host), None)
-
-
-def _stats(answer: Mapping[str, Any]) -> dict[str, Any]:
-    """What is kept of a node's statistics (Celery 5.7, ``worker/worker.py`` stats)."""
-    pool = answer.get("pool") if isinstance(answer.get("pool"), Mapping) else {}
-    broker = answer.get("broker") if isinstance(answer.get("broker"), Mapping) else {}
-    processes = pool.get("processes")
-    return {
-        "pid": answer.get("pid"), "uptime": answer.get("uptime"), "total": answer.get("total"),
-        "prefetch_count": answer.get("prefetch_count"), "clock": answer.get("clock"),
-        "pool": {"implementation": pool.get("implementation"), "max-concurrency": pool.get("max-concurrency"),
-                 "processes": processes[:200] if isinstance(processes, list) else None},
-        "broker": {name: broker.get(name) for name in ("hostname", "port", "virtual_host", "transport")},
-    }
 
 
 def _clean(client: Any, reply_id: str) -> None:
