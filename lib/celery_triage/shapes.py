@@ -81,8 +81,30 @@ SHAPES: dict[str, Any] = {
         "memory": ({"used": _NUMBER, "max": _NUMBER, "policy": _TEXT}, None),
         "databases": (Each({"keys": _NUMBER}), None), "bindings": (Each([[str]]), None),
         "samples": [{"t": str, "queues": Each(_NUMBER), "unacked": _NUMBER}]}]},
-    "celery": {"brokers": [{"key": str, "status": str, "why": _TEXT, "asked": _NUMBER, "replies": (Each(
-        {"label": _TEXT, "ms": _NUMBER, "stats": ({}, None)}), None)}]},
+    "celery": {"brokers": [{"key": str, "status": str, "why": _TEXT, "asked": _NUMBER, "replies": (Each({
+        "label": _TEXT, "ms": _NUMBER, "unanswered": _TEXTS, "stats": ({}, None),
+        "active": ([{"id": _TEXT, "name": _TEXT, "time_start": _NUMBER, "worker_pid": _NUMBER}], None),
+        "active_count": _NUMBER, "reserved": _NUMBER, "scheduled": _NUMBER, "active_queues": _TEXTS,
+        "registered": _TEXTS,
+        "conf": ({"task_default_queue": _TEXT, "timezone": _TEXT, "beat_schedule": (Each(
+            {"task": _TEXT, "schedule": (float, str, None), "options": ({}, None)}), None)}, None),
+    }), None)}]},
+    "usage": {"running": _TRUTH, "t": _TEXT, "memory": _NUMBER, "cache": _NUMBER, "memory_limit": _NUMBER,
+              "memory_percent": _NUMBER, "failed": _NUMBER, "cpu_percent": _NUMBER, "cpus_limit": _NUMBER,
+              "pids": _NUMBER, "pids_limit": _NUMBER, "throttled": (Each(_NUMBER), None)},
+    "results": {"servers": [{
+        "key": str, "database": str, "services": [str], "purposes": _TEXTS, "exists": _TRUTH, "status": str,
+        "why": _TEXT, "sqlstate": _TEXT, "tables": Each(_TRUTH), "schemas": Each([str]),
+        "alembic": ({"version": [str]}, None), "rows_estimate": _NUMBER, "time_zone": _TEXT,
+        "latest": ({"done": _TEXT, "rows_last_hour": _NUMBER, "at_least": _TRUTH, "by_task": Each(
+            {"done": _NUMBER, "failed": _NUMBER, "last": _TEXT}), "states": Each(_NUMBER), "clock": _TEXT,
+            "sample": ({"rows": _NUMBER, "whole_table": _TRUTH, "oldest": _TEXT, "how": _TEXT}, None),
+            "read_as": _TEXT, "sure": _TRUTH}, None)}]},
+    "http": {"endpoints": [{
+        "label": str, "owner": _TEXT, "purpose": str, "source": _TEXT, "declared": _TRUTH, "port": _NUMBER,
+        "path": _TEXT, "url": _TEXT, "via": _TEXT, "unreached": _TEXT, "status": str, "why": _TEXT,
+        "error_kind": _TEXT, "code": _NUMBER, "ms": _NUMBER, "content_type": _TEXT, "server": _TEXT,
+        "location": _TEXT, "bytes": _NUMBER, "cut": _TRUTH, "families": _NUMBER, "names": _TEXTS}]},
 }
 
 

@@ -25,7 +25,19 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from celery_triage.collect import broker, celery, compose, containers, docker, engine, files, logs, postgres
+from celery_triage.collect import (
+    broker,
+    celery,
+    compose,
+    containers,
+    docker,
+    engine,
+    files,
+    http,
+    logs,
+    postgres,
+    usage,
+)
 from celery_triage.collect.probe import Emit, Probed, Source, now, run_sources, single_threaded
 from celery_triage.model import Evidence, Section, plain
 from celery_triage.redact import Redactor, clean
@@ -152,8 +164,13 @@ def _sources(
         sources.append(broker.source(stack, asked, redactor))
     if options.wants("events"):
         sources.append(engine.events(found, redactor, options.since, connect))
-    if options.wants("postgres"):
-        sources.append(postgres.source(stack, asked, redactor))
+    if measured := [item for item in found.data["items"] if options.wants(f"usage/{item['label']}")]:
+        sources.append(usage.source(measured, redactor, connect))
+    if options.wants("postgres") or options.wants("results"):
+        with_results = options.wants("results")
+        sources.append(postgres.source(stack, asked, redactor, with_results=with_results))
+    if options.wants("http"):
+        sources.append(http.source(stack, asked, redactor))
     if options.wants("compose"):
         sources.append(compose.source(found.data, asked, redactor))
     looked_into = []

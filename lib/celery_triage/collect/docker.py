@@ -18,7 +18,7 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 import docker
 import requests
@@ -30,8 +30,8 @@ from celery_triage.collect.probe import Emit
 
 _ID = r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,255}"
 #: All that may be asked. The version prefix (``/v1.41``) is taken off first; queries are free, since no GET
-#: of the Engine API changes anything (Docker Engine API v1.41 reference); ``/archive`` is GET for reading,
-#: PUT for writing.
+#: of the Engine API changes anything (Docker Engine API v1.41 reference), but for ``/stats``, which would
+#: stream for ever; ``/archive`` is GET for reading, PUT for writing.
 ALLOWED = {
     "GET": re.compile(
         rf"/(?:_ping|version|info|events|networks|containers/json|networks/{_ID}|images/[^?#]{{1,300}}/json"
@@ -39,6 +39,8 @@ ALLOWED = {
     ),
     "HEAD": re.compile(rf"/(?:_ping|containers/{_ID}/archive)"),
 }
+#: The one form of ``/stats``: one sample, without a second one of the engine's own a second later.
+ONE_SAMPLE = {"stream": "false", "one-shot": "true"}
 _VERSION_PREFIX = re.compile(r"/v[0-9]+\.[0-9]+(?=/)")
 #: Seconds for one answer to begin, and between two pieces of it. Every probe has its own deadline beside it.
 CALL_S = 6.0
@@ -125,6 +127,8 @@ class Engine(docker.APIClient):
         pattern = ALLOWED.get(request.method)
         if pattern is None or not pattern.fullmatch(path) or "/../" in path + "/" or request.body:
             raise Forbidden(f"{request.method} {path} is not on the list of what may be asked")
+        if path.endswith("/stats") and dict(parse_qsl(parts.query)) != ONE_SAMPLE:
+            raise Forbidden(f"{request.method} {path} may only be asked for one sample")
         kwargs["allow_redirects"] = False
         kwargs["timeout"] = min(self._call_s, max(0.1, self._emit.left()))
         query = f"?{unquote(parts.query)}" if parts.query else ""

@@ -3,7 +3,7 @@
 One login for each distinct server address, user and password, to the maintenance database ``postgres``
 (then ``template1``), never to the wanted one: a failed login there would be a FATAL line of our own in the
 log that the next run reads. Every statement that can be sent stands in ``STATEMENTS``; each runs in a READ
-ONLY transaction with a ``statement_timeout``.
+ONLY transaction with a ``statement_timeout``. What is in a database that exists, `results` reads.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 import psycopg
 
+from celery_triage.collect import results
 from celery_triage.collect.probe import Emit, Source, now
 from celery_triage.collect.servers import Server, servers, settled
 from celery_triage.model import Section
@@ -62,9 +63,11 @@ _STATUS = {"28P01": "denied", "28000": "denied", "42501": "denied", "53300": "de
            "3D000": "denied", "55000": "denied"}
 
 
-def source(stack: Stack, options: Mapping[str, Any], redactor: Any) -> Source:
+def source(
+    stack: Stack, options: Mapping[str, Any], redactor: Any, *, with_results: bool = False,
+) -> Source:
     """The section ``postgres``: every PostgreSQL that a result backend or database URL of the target leads
-    to."""
+    to; ``with_results`` also the section ``results``: what is in those of their databases that exist."""
     asked = servers(stack, "sql", ("result", "database"), options)
 
     def run(emit: Emit) -> None:
@@ -79,8 +82,32 @@ def source(stack: Stack, options: Mapping[str, Any], redactor: Any) -> Source:
                 emit.section(_section(entries))
         _borrow(entries)
         emit.section(_section(entries))
+        if with_results:
+            _look_into(asked, entries, emit, redactor)
 
-    return Source("postgres", ("postgres",), run, deadline_s=DEADLINE_S)
+    names = ("postgres", "results") if with_results else ("postgres",)
+    return Source("postgres", names, run, deadline_s=DEADLINE_S)
+
+
+def _look_into(
+    asked: list[Server], entries: list[dict[str, Any]], emit: Emit, redactor: Any,
+) -> None:
+    """The section ``results``, sent after each server: what was read before a deadline is kept."""
+    found: list[dict[str, dict[str, Any]]] = []
+    for server, entry in zip(asked, entries, strict=True):
+        purposes: dict[str, set[str]] = {}
+        for _, url in server.urls:
+            purposes.setdefault(url.parsed.database or url.parsed.user or "", set()).add(url.purpose)
+        found.append(results.blanks(entry, purposes, redactor.text))
+    for server, entry, databases in zip(asked, entries, found, strict=True):
+        def log_in(database: str, server: Server = server, entry: dict[str, Any] = entry) -> Any:
+            address, _, port = entry["address"].rpartition(":")
+            return _open(server, address, int(port), database, emit)
+
+        results.look(databases, log_in, emit, lambda error: told(error, redactor), redactor.text)
+        emit.section(results.section([one for each in found for one in each.values()]))
+    if not asked:
+        emit.section(results.section([]))
 
 
 def _section(entries: list[dict[str, Any]]) -> Section:
@@ -123,6 +150,19 @@ def _ask(server: Server, entry: dict[str, Any], users: list[str], emit: Emit, re
 def _login(server: Server, address: str, port: int, emit: Emit) -> psycopg.Connection:
     """A connection to the first maintenance database that takes one. Another is tried only when the refusal
     was about the database, never for a wrong password."""
+    for database in MAINTENANCE:
+        try:
+            return _open(server, address, port, database, emit)
+        except psycopg.Error as error:
+            retry = sqlstate_of(str(error)) in ("3D000", "55000", "42501", "28000")
+            if retry and database != MAINTENANCE[-1] and "role " not in str(error):
+                continue
+            raise
+    raise AssertionError("the last database either returned or raised")
+
+
+def _open(server: Server, address: str, port: int, database: str, emit: Emit) -> psycopg.Connection:
+    """One login, after which every transaction is READ ONLY."""
     parsed = server.urls[0][1].parsed
     mode = parsed.query.get("sslmode", "prefer")
     by_name = not re.fullmatch(r"[0-9.]+|[0-9a-fA-F:]+", address)
@@ -136,19 +176,11 @@ def _login(server: Server, address: str, port: int, emit: Emit) -> psycopg.Conne
     }
     if not by_name:
         given["hostaddr"] = address
-    for database in MAINTENANCE:
-        target = f"{server.user}@{server.host}:{port}/{database}"
-        try:
-            with emit.asking(f"postgres login {target} ({address}:{port})"):
-                connection = psycopg.connect(**given, dbname=database)
-        except psycopg.Error as error:
-            retry = sqlstate_of(str(error)) in ("3D000", "55000", "42501", "28000")
-            if retry and database != MAINTENANCE[-1] and "role " not in str(error):
-                continue
-            raise
-        connection.read_only = True
-        return connection
-    raise AssertionError("the last database either returned or raised")
+    target = f"{server.user}@{server.host}:{port}/{database}"
+    with emit.asking(f"postgres login {target} ({address}:{port})"):
+        connection = psycopg.connect(**given, dbname=database)
+    connection.read_only = True
+    return connection
 
 
 def _read(

@@ -28,6 +28,7 @@ threads hold.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import threading
 import time
@@ -59,15 +60,20 @@ class Asked:
 class Emit:
     """What a source talks to its parent with. `send` takes one message (plain JSON data).
 
-    In a test, `Emit(messages.append)` runs a source's function in the test's own process.
+    In a test, `Emit(messages.append)` runs a source's function in the test's own process. A child may use one
+    Emit from several threads: messages are sent whole, one after the other.
     """
 
     def __init__(self, send: Callable[[Message], None], deadline: float = float("inf"),
                  sections: Iterable[str] | None = None) -> None:
-        self._send = send
+        self._send_one, self._sending = send, threading.Lock()
         self._deadline = deadline
         self._sections = None if sections is None else frozenset(sections)
-        self._calls = 0
+        self._numbers = itertools.count(1)
+
+    def _send(self, message: Message) -> None:
+        with self._sending:
+            self._send_one(message)
 
     def left(self) -> float:
         """Seconds until this child is killed (never below 0): no time-out is worth more."""
@@ -91,8 +97,7 @@ class Emit:
 
         The outcome is what the block set, else ``ok``; the class of the exception when one leaves the block.
         """
-        self._calls += 1
-        number, asked, start = self._calls, Asked(text), time.monotonic()
+        number, asked, start = next(self._numbers), Asked(text), time.monotonic()
         self._send({"kind": "asking", "n": number, "t": now(), "text": text})
         try:
             yield asked
