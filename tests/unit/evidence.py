@@ -16,6 +16,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from celery_triage.model import Evidence, Section
+from celery_triage.stack import Stack
 
 START = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 TAKEN_S = 8103.0  # seconds after START at which the evidence is taken
@@ -209,6 +210,7 @@ class Incident:
         self.items: dict[str, dict] = {}
         self.sections: dict[str, Section | None] = {}
         self.checks: dict[str, list[str]] = {}
+        self.happened: list[tuple[float, str, str]] = []
         self.postgres: dict = {}
         self.redis: dict = {}
         self.started = 10.0
@@ -318,6 +320,11 @@ class Incident:
         sample = {**self.items.get(label, {}).get("sample", {}), "health": state}
         return self.item(label, healthcheck={"test": ["CMD-SHELL", test], **facts}, sample=sample)
 
+    def event(self, action: str, label: str, at: float) -> Incident:
+        """One more event of a container's present life."""
+        self.happened.append((at, action, label))
+        return self
+
     def section(self, name: str, status: str, why: str = "it could not be read", data=None) -> Incident:
         """A section that could not be had."""
         self.sections[name] = Section(name, status, data, why=why)
@@ -385,6 +392,7 @@ class Incident:
         put("compose", self._compose())
         put("postgres", {"servers": [self._postgres()]})
         put("redis", {"servers": [self._redis()]})
+        stack = Stack({"items": items})
         put(
             "celery",
             {
@@ -395,7 +403,7 @@ class Incident:
                         "why": "",
                         "asked": 3,
                         "replies": {
-                            f"{label}@{hostname(label)}": {"label": label, "ms": 4.0, "stats": {}}
+                            f"{label}@{hostname(label)}": self._reply(label, stack.get(label).queues)
                             for label in WORKERS
                             if self.lives[label][-1].get("ready")
                         },
@@ -403,6 +411,18 @@ class Incident:
                 ]
             },
         )
+        for item in items:
+            running = self.lives[item["label"]][-1]["end"] is None
+            put(f"usage/{item['label']}", usage(running, item["limits"]))
+        put("results", {"servers": [self._results()]})
+        if "ai_backend" not in self.databases:
+            none = {**self._results(), "exists": False, "status": "no_reply", "latest": None, "schemas": {}}
+            none.update(why="there is no such database", tables=dict.fromkeys(none["tables"]))
+            why = "postgres:5432/ai_backend: there is no such database"
+            sections["results"] = Section("results", "partial", {"servers": [none]}, why=why)
+        put("http", {"endpoints": self._endpoints()})
+        if self.lives["flower"][-1]["end"] is not None:
+            sections["http"] = replace(sections["http"], status="partial", why="flower is not running")
         for name, section in self.sections.items():
             sections[name] = section
         return Evidence("ai_backend", iso(TAKEN_S), sections, options={"project": "ai_backend"})
@@ -495,6 +515,10 @@ class Incident:
                     found.append(
                         {**common, "t": iso(life["end"]), "action": "die", "exit_code": life["exit"]}
                     )
+        names = {item["label"]: item["name"] for item in items}
+        for at, action, label in self.happened:
+            common = {"container": names[label], "label": label, "signal": None, "health": None}
+            found.append({**common, "t": iso(at), "action": action, "exit_code": None})
         return sorted(found, key=lambda event: event["t"])
 
     def _files(self, label: str) -> dict:
@@ -606,6 +630,77 @@ class Incident:
             **self.postgres,
         }
 
+    def _reply(self, label: str, queues: list[str]) -> dict:
+        """What a worker that has nothing to do answers."""
+        return {
+            "label": label,
+            "ms": 4.0,
+            "unanswered": [],
+            "stats": {},
+            "active": [],
+            "active_count": 0,
+            "reserved": 0,
+            "scheduled": 0,
+            "active_queues": queues,
+            "registered": ["shared.tasks.heartbeat", "shared.tasks.quick"],
+            "conf": {
+                "task_default_queue": "data_sync",
+                "timezone": "UTC",
+                "worker_prefetch_multiplier": 4,
+                "task_acks_late": False,
+                "result_extended": True,
+                "beat_schedule": {
+                    "heartbeat": {
+                        "task": "shared.tasks.heartbeat",
+                        "schedule": 5.0,
+                        "options": {"queue": "data_sync"},
+                    }
+                },
+            },
+        }
+
+    def _results(self) -> dict:
+        """The result database: beat's task has come to its end every five seconds."""
+        last = iso(TAKEN_S - 2)
+        return {
+            "key": "postgres:5432",
+            "database": "ai_backend",
+            "services": sorted(CELERY),
+            "purposes": ["result"],
+            "exists": True,
+            "status": "ok",
+            "why": "",
+            "sqlstate": None,
+            "tables": {"celery_taskmeta": True, "celery_tasksetmeta": True},
+            "schemas": {"celery_taskmeta": ["public"], "celery_tasksetmeta": ["public"]},
+            "alembic": None,
+            "rows_estimate": 1600,
+            "time_zone": "Etc/UTC",
+            "latest": {
+                "done": last,
+                "rows_last_hour": 720,
+                "at_least": False,
+                "by_task": {"shared.tasks.heartbeat": {"done": 720, "failed": 0, "last": last}},
+                "states": {"SUCCESS": 1618},
+                "sample": {"rows": 1618, "whole_table": True, "oldest": iso(13), "how": "by hand"},
+                "read_as": "UTC",
+                "sure": True,
+                "clock": iso(TAKEN_S),
+            },
+        }
+
+    def _endpoints(self) -> list[dict]:
+        """Flower's own two; the workers of this stack serve no metrics."""
+        if self.lives["flower"][-1]["end"] is not None:
+            return [
+                endpoint("flower", "flower", 5555, "/healthcheck", None, error_kind="not_running"),
+                endpoint("flower", "metrics", 5555, "/metrics", None, error_kind="not_running"),
+            ]
+        return [
+            endpoint("flower", "flower", 5555, "/healthcheck"),
+            endpoint("flower", "metrics", 5555, "/metrics", families=18),
+        ]
+
     def _redis(self) -> dict:
         return {
             "key": "redis:6379/0",
@@ -632,6 +727,65 @@ class Incident:
             ],
             **self.redis,
         }
+
+
+def usage(running: bool = True, limits: dict | None = None, **changed) -> dict:
+    """What ``usage/<label>`` says of a container that has little to do."""
+    memory, cpus = (limits or {}).get("memory") or 0, (limits or {}).get("cpus") or 0
+    data = {
+        "running": running,
+        "t": iso(TAKEN_S) if running else None,
+        "memory": 180 * 2**20 if running else None,
+        "cache": 2**20 if running else None,
+        "memory_limit": memory,
+        "memory_percent": round(100 * 180 * 2**20 / memory, 1) if running and memory else None,
+        "failed": 0 if running else None,
+        "cpu_percent": 1.5 if running else None,
+        "cpus_limit": cpus,
+        "pids": 8 if running else None,
+        "pids_limit": None,
+        "throttled": {
+            "periods": 0,
+            "throttled_periods": 0,
+            "time_s": 0.0,
+            "recent_periods": 0,
+            "recent_throttled_periods": 0,
+        }
+        if running
+        else None,
+    }
+    return {**data, **changed}
+
+
+def endpoint(label: str, purpose: str, port: int, path: str, code: int | None = 200, **changed) -> dict:
+    """An entry of ``http`` that answered, or with ``code`` None and an ``error_kind`` one that did not."""
+    kind = changed.get("error_kind")
+    known = {"refused": "unreachable", "not_running": "unreachable", "timeout": "timeout"}
+    return {
+        "label": label,
+        "owner": label,
+        "purpose": purpose,
+        "source": "default" if purpose == "flower" else "env PROMETHEUS_PORT",
+        "declared": True,
+        "port": port,
+        "path": path,
+        "url": f"http://172.18.0.14:{port}{path}",
+        "via": f"the address of {label} on monitoring-net",
+        "unreached": "",
+        "status": "ok" if code else known.get(kind, "no_reply"),
+        "why": "" if code else f"by hand: {kind}",
+        "error_kind": None,
+        "code": code,
+        "ms": 4.0 if code else None,
+        "content_type": "text/plain; version=0.0.4" if code else None,
+        "server": "TornadoServer/6.6.1" if code else None,
+        "location": None,
+        "bytes": 2 if code else None,
+        "cut": False,
+        "families": None,
+        "names": [],
+        **changed,
+    }
 
 
 def backend_reboot() -> Incident:
