@@ -268,3 +268,89 @@ def test_times_of_a_former_life_do_not_count():
     stack.lives["email_worker"] = []
     stack.life("email_worker", TAKEN_S - 5, None)
     assert of_rule("HLT003", stack)[0] == ()
+
+
+# --- Limits against use -------------------------------------------------------------------------------------
+
+
+def used(label, memory=200, limit=512, **facts):
+    """A stack in which one service uses so much memory (MiB)."""
+    data = {"running": True, "memory": memory * 2**20, "memory_limit": limit * 2**20, "cpus_limit": 0.5,
+            "failed": 0, "throttled": {"periods": 5000, "throttled_periods": 50}, **facts}
+    return Incident().section(f"usage/{label}", "ok", "", data)
+
+
+def full():
+    return used("email_worker", 470)
+
+
+def killed_child():
+    stack = Incident()
+    stack.say("email_worker", "[2026-11-23 14:14:03,101: ERROR/MainProcess] Process 'ForkPoolWorker-3' "
+              "pid:12 exited with 'signal 9 (SIGKILL)'")
+    return stack.event("oom", "email_worker", TAKEN_S - 60)
+
+
+FIRES |= {"HLT005": full, "HLT006": killed_child}
+
+
+def test_little_room_is_told_before_the_kernel_makes_it():
+    """How much, of what, with how many processes; fewer of them or more memory."""
+    (cause,) = diagnose(full().evidence()).cause_findings
+    assert cause.title == (
+        "email_worker uses 470 of its 512 MiB with 4 pool processes: the next one that grows is killed"
+    )
+    assert [option.name for option in cause.remedy.options] == ["lower-concurrency", "raise-limit"]
+
+
+@pytest.mark.parametrize("memory,outcome", [(250, "quiet"), (430, "quiet"), (440, "fired")])
+def test_room_counts_from_the_limit(memory, outcome):
+    """85 % of it."""
+    assert of_rule("HLT005", used("email_worker", memory))[1].outcome == outcome
+
+
+def test_processes_that_may_still_start_must_fit_too():
+    """--autoscale=20,4: sixteen more of the size of the present ones."""
+    stack = used("email_worker", 200)
+    stack.replace_in_commands("--concurrency=4", "--autoscale=20,4", ("email_worker",))
+    (finding,), _ = of_rule("HLT005", stack)
+    assert finding.certainty == "inferred" and "may start 20 pool processes" in finding.title
+
+
+def test_a_cpu_limit_that_starves_its_processes_is_told():
+    """Half of the time that it had work it was held back."""
+    stack = used("email_worker", throttled={"periods": 5000, "throttled_periods": 4000})
+    (finding,), _ = of_rule("HLT005", stack)
+    assert (finding.object, finding.severity) == ("processor", "warning") and "80%" in finding.title
+    young = used("email_worker", throttled={"periods": 300, "throttled_periods": 290})
+    assert of_rule("HLT005", young)[0] == ()
+
+
+def test_a_child_that_was_killed_is_told_although_nothing_restarted():
+    """The event, and what the worker says of it."""
+    (cause,) = diagnose(killed_child().evidence()).cause_findings
+    assert cause.name == "child-out-of-memory" and "last 60 s ago; the main process lives on" in cause.title
+    assert [proof.section for proof in cause.proof] == ["events", "logs/email_worker"]
+
+
+def test_a_main_process_that_was_killed_is_the_other_rule():
+    """Exit code 137: not a child."""
+    stack = Incident().loop("email_worker", 137, ["x"], lived=30, oom=True)
+    assert of_rule("HLT006", stack)[0] == ()
+
+
+def test_a_child_that_was_killed_hours_ago_is_worth_a_notice():
+    """The worker has lived well since."""
+    findings, _ = of_rule("HLT006", Incident().event("oom", "email_worker", TAKEN_S - 7200))
+    assert findings[0].severity == "notice"
+
+
+def test_events_that_the_engine_has_lost_leave_it_open():
+    """Unless the kernel never saw the container at its limit."""
+    for failed, outcome in ((0, "quiet"), (7, "unknown")):
+        evidence = used("email_worker", failed=failed).evidence()
+        events = evidence.data("events")
+        events["full"], events["items"] = True, [one for one in events["items"] if one["label"] == "none"]
+        events["items"] = [{"t": "2026-11-23T14:00:00Z", "action": "exec_start", "label": "redis"}]
+        _, told = judge(RULES["HLT006"], Look(evidence, RULES["HLT006"]))
+        assert told.outcome == outcome

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
+from celery_triage.checks.health.probes import split, value_in
 from celery_triage.checks.registry import Look, Prediction, check
 from celery_triage.checks.restarts import DOWN, KILLED, concerned, deaths, weight
 from celery_triage.model import Finding, Option, Remedy
@@ -16,7 +18,7 @@ from celery_triage.stack import Service
     "killed-for-memory",
     severity="critical",
     needs=("containers",),
-    uses=("events", "logs/*", "compose"),
+    uses=("events", "logs/*", "compose", "usage/*"),
     step="container",
     predicts=(Prediction(("CTR001", "CTR003", "LOG001"), exits=(KILLED,)), *DOWN),
 )
@@ -57,12 +59,14 @@ def killed_for_memory(look: Look) -> Iterator[Finding]:
             services=(service.label,),
             object="memory",
             proof=deaths([life for life in course.lives if life.oom]),
-            remedy=_memory_remedy(look, service, memory),
+            remedy=memory_remedy(look, service, memory),
             verify=alive([service]),
         )
 
 
-def _memory_remedy(look: Look, service: Service, memory: int) -> Remedy:
+def memory_remedy(look: Look, service: Service, memory: int) -> Remedy:
+    """The remedy for a service that needs more than its limit (bytes, 0 for none): fewer pool processes, or
+    more memory, a person decides."""
     options = []
     given = service.launch.options.get("concurrency") if service.launch else None
     if service.role == "worker" and isinstance(given, int) and given > 1:
@@ -80,12 +84,17 @@ def _memory_remedy(look: Look, service: Service, memory: int) -> Remedy:
             )
         )
     if memory:
-        more = f"{memory * 2 // 2**20}m"
+        more = f"{enough(look, service, memory)}m"
+        change = value_in(look, service, "deploy", "memory", more.upper())
+        edits, instead = split([change])
+        kept = "" if change else " (write it into the Compose file, too)"
         options.append(
             Option(
                 "raise-limit",
-                f"Allow {more} (write it into the Compose file, too).",
+                f"Allow {more}{kept}.",
+                edits,
                 commands=(
+                    *instead,
                     f"docker update --memory {more} --memory-swap {more} {service.name}",
                     *restart([service]),
                 ),
@@ -102,3 +111,24 @@ def _memory_remedy(look: Look, service: Service, memory: int) -> Remedy:
         question="Does the machine have memory to spare for it?",
         risk="A higher limit takes memory from the other containers of this machine.",
     )
+
+
+def enough(look: Look, service: Service, memory: int) -> int:
+    """A limit in MiB under which this service should live: twice the old one, half more than what another
+    service with the same image and role uses now for as many pool processes, and never less than the lab's
+    own workers needed (64 MiB and 48 MiB for each pool process: 4 processes used 190 to 250 MiB on Celery
+    5.7)."""
+    own = processes(service)
+    needs = [2 * memory / 2**20, 64 + 48 * own]
+    for other in look.stack.members:
+        used = (look.data(f"usage/{other.label}") or {}).get("memory")
+        alike = (other.item.get("image_id"), other.role) == (service.item.get("image_id"), service.role)
+        if used and alike and other.label != service.label:
+            needs.append(1.5 * used / 2**20 * max(1.0, own / max(processes(other), 1)))
+    return math.ceil(max(needs) / 16) * 16
+
+
+def processes(service: Service) -> int:
+    """The pool processes that a service is started with; 1 for what is no worker or does not say."""
+    given = service.launch.options.get("concurrency") if service.launch else None
+    return given if service.role == "worker" and isinstance(given, int) and given > 0 else 1

@@ -171,6 +171,21 @@ def named(look: Look, service: Service, node: str) -> Change | None:
     return locate(look.data("compose"), service.item.get("service") or "", "healthcheck", old, new)
 
 
+def value_in(look: Look, service: Service, block: str, key: str, new: str) -> Change | None:
+    """The change of one value in a block of the Compose file (``cpus: "0.1"``), quotes kept; None where it is
+    shared with other services, or not written in just one line."""
+    found = [line for line in lines_of(look, service, block, key) if line.strip().startswith(f"{key}:")]
+    if len(found) != 1:
+        return None
+    old = found[0].strip().partition(" #")[0].rstrip()
+    value = old.partition(":")[2].strip()
+    quote = value[:1] if value[:1] in ("'", '"') else ""
+    if not value or "$" in value:
+        return None
+    name = service.item.get("service") or ""
+    return locate(look.data("compose"), name, block, old, f"{key}: {quote}{new}{quote}")
+
+
 def lines_of(look: Look, service: Service, block: str, key: str) -> Sequence[str]:
     """The lines of a service's block in the last Compose file that sets this key in it; none where no file
     that can be read does, and where other services share these lines (an anchor)."""

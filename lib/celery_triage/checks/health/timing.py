@@ -7,16 +7,16 @@ from collections.abc import Iterator
 from celery_triage.checks.health.probes import (
     Probe,
     health_of,
-    lines_of,
     ping_of,
     probes,
     proof_of,
     split,
     status_command,
+    value_in,
 )
 from celery_triage.checks.registry import Look, check
 from celery_triage.model import Finding, Option, Proof, Remedy
-from celery_triage.remedies import Change, locate, recreate
+from celery_triage.remedies import recreate
 from celery_triage.stack import Service
 
 #: A share of the periods in which a CPU limit held the container back, from which the limit is called tight
@@ -123,7 +123,7 @@ def _remedy(look: Look, service: Service, cpus: float) -> Remedy:
     options = []
     if cpus:
         more = max(0.5, 2 * cpus)
-        edits, instead = split([number_in(look, service, "deploy", "cpus", f"{more:g}")])
+        edits, instead = split([value_in(look, service, "deploy", "cpus", f"{more:g}")])
         kept = "" if edits or instead else " (write it into the Compose file, too)"
         options.append(
             Option(
@@ -135,7 +135,7 @@ def _remedy(look: Look, service: Service, cpus: float) -> Remedy:
         )
     timeout = float(service.item["healthcheck"].get("timeout_s") or 0)
     longer = max(10.0, 3 * timeout)
-    change = number_in(look, service, "healthcheck", "timeout", f"{longer:g}s")
+    change = value_in(look, service, "healthcheck", "timeout", f"{longer:g}s")
     edits, instead = split([change])
     kept = "" if change else " (no line of the Compose file could be told for it)"
     options.append(
@@ -154,18 +154,3 @@ def _remedy(look: Look, service: Service, cpus: float) -> Remedy:
         risk=f"A longer time-out makes the container of {service.label} anew, and hides that the service "
         f"itself is short of processor time.",
     )
-
-
-def number_in(look: Look, service: Service, block: str, key: str, new: str) -> Change | None:
-    """The change of one value in a block of the Compose file (``cpus: "0.1"``), quotes kept; None where it is
-    shared with other services, or not written in just one line."""
-    found = [line for line in lines_of(look, service, block, key) if line.strip().startswith(f"{key}:")]
-    if len(found) != 1:
-        return None
-    old = found[0].strip().partition(" #")[0].rstrip()
-    value = old.partition(":")[2].strip()
-    quote = value[:1] if value[:1] in ("'", '"') else ""
-    if not value or "$" in value:
-        return None
-    name = service.item.get("service") or ""
-    return locate(look.data("compose"), name, block, old, f"{key}: {quote}{new}{quote}")
