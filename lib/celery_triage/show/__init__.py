@@ -10,6 +10,7 @@ SUBJECTS = (
     "connections",
     "database",
     "findings",
+    "health",
     "launch_commands",
     "logs",
     "queues",
