@@ -1,3 +1,3 @@
-"""Diagnostic runbooks for Celery backends on Docker: look without touching, name the root cause, prove the cure."""
+"""Diagnostic runbooks for Celery backends on Docker: root cause, proof, fix, and the proof of the cure."""
 
 __version__ = "0.1.0"

@@ -14,7 +14,8 @@ from dataclasses import replace
 from celery_triage import checks, core, settling
 from celery_triage.checks import RULES, Prediction, Rule
 from celery_triage.checks.course import Courses
-from celery_triage.checks.steps import place
+from celery_triage.checks.steps import met_at, place
+from celery_triage.checks.words import listed
 from celery_triage.model import Diagnosis, Evidence, Finding, Outcome, worst
 from celery_triage.stack import Stack
 
@@ -80,10 +81,42 @@ def rank(findings: Iterable[Finding], evidence: Evidence) -> tuple[Finding, ...]
     ]
     sequence = sorted(range(len(placed)), key=lambda index: (keys[index], index))
     ids = {index: f"f{number}" for number, index in enumerate(sequence, 1)}
-    return tuple(
-        replace(placed[index], id=ids[index], explained_by=ids.get(explained.get(index, -1)))
-        for index in sequence
+    return with_company(
+        tuple(
+            replace(placed[index], id=ids[index], explained_by=ids.get(explained.get(index, -1)))
+            for index in sequence
+        ),
+        stack,
     )
+
+
+def with_company(ranked: tuple[Finding, ...], stack: Stack) -> tuple[Finding, ...]:
+    """Each cause whose services another cause stops as well says so before its verification: that can succeed
+    only when all of them are cured."""
+    causes = [finding for finding in ranked if is_cause(finding)]
+    told = []
+    for finding in ranked:
+        others = [
+            other.code
+            for other in causes
+            if finding in causes and other is not finding and stops(other, stack) & stops(finding, stack)
+        ]
+        if finding.verify and others:
+            names = listed(list(dict.fromkeys(others)))
+            step = f"Cure {names} too, and then look: the same services are stopped by that as well."
+            finding = replace(finding, verify=(step, *finding.verify))
+        told.append(finding)
+    return tuple(told)
+
+
+def stops(finding: Finding, stack: Stack) -> set[str]:
+    """The services that a finding keeps from starting, now or once they get that far. What strikes only at
+    the results of a service (its database, for Flower) does not."""
+    rule = RULES.get(finding.code)
+    step = rule.step_of(finding.name) if rule else ""
+    if not step or finding.severity != "critical":
+        return set()
+    return {label for label in finding.services if met_at(step, stack.get(label)) != "results"}
 
 
 # --- States: what stops a service now, and what waits behind it ---------------------------------------------

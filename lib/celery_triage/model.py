@@ -59,8 +59,10 @@ class Evidence:
     sections: Mapping[str, Section] = field(default_factory=dict)
     calls: tuple[str, ...] = ()
     origin: str = "live"
-    tool: Mapping[str, str] = field(default_factory=dict)  # versions of this tool and of what it asked with
-    options: Mapping[str, Any] = field(default_factory=dict)  # what the user asked for (project, no_broadcast …)
+    #: Versions of this tool and of what it asked with.
+    tool: Mapping[str, str] = field(default_factory=dict)
+    #: What the user asked for (project, no_broadcast …).
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def section(self, name: str) -> Section:
         """The section of that name; one that was never collected answers as ``no_reply``."""
@@ -77,7 +79,8 @@ class Evidence:
     def under(self, prefix: str) -> dict[str, Section]:
         """All sections ``prefix/…`` by what follows the slash, in the order of their names."""
         head = prefix + "/"
-        return {name[len(head):]: self.sections[name] for name in sorted(self.sections) if name.startswith(head)}
+        names = sorted(name for name in self.sections if name.startswith(head))
+        return {name[len(head):]: self.sections[name] for name in names}
 
 
 @dataclass(frozen=True)
@@ -92,8 +95,10 @@ class Proof:
 
 @dataclass(frozen=True)
 class Edit:
-    """One fragment of one line of one file. ``sha256`` is of the whole original line without its line end;
-    empty where the line holds a secret or the file could not be read."""
+    """One fragment of one line of one file.
+
+    ``sha256`` is of the whole original line without its line end; empty where the line holds a secret or the
+    file could not be read."""
 
     file: str
     line: int | None
@@ -114,8 +119,9 @@ class Option:
 
 @dataclass(frozen=True)
 class Remedy:
-    """``exact``: these edits, then these commands, cure it. ``choice``: ``question`` decides among ``options``.
-    ``manual``: ``summary`` says what a person must do. ``risk`` says what the commands cost, in words."""
+    """How to cure it. ``exact``: these edits, then these commands, cure it. ``choice``: ``question`` decides
+    among ``options``. ``manual``: ``summary`` says what a person must do. ``risk`` says what the commands
+    cost, in words."""
 
     kind: str
     summary: str
@@ -132,9 +138,11 @@ class Remedy:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong. ``services`` are labels of the stack (see ``stack.py``), ``object`` is what it is
-    about (option, database, host …). ``service_states`` gives the state for each service where they differ.
-    ``explained_by`` is the id of the cause that explains it, None for a cause."""
+    """One thing that is wrong.
+
+    ``services`` are labels of the stack (see ``stack``), ``object`` is what it is about (option, database,
+    host …). ``service_states`` gives the state for each service where they differ. ``explained_by`` is the id
+    of the cause that explains it, None for a cause."""
 
     code: str
     name: str
@@ -222,7 +230,7 @@ def dumps(value: Any) -> str:
 
 
 __all__ = [
-    "CERTAINTIES", "EXIT_CODES", "OUTCOMES", "READABLE", "SCHEMA", "SEVERITIES", "STATES", "STATUSES", "VERDICTS",
-    "Diagnosis", "Edit", "Evidence", "Finding", "Option", "Outcome", "Proof", "Remedy", "Section",
+    "CERTAINTIES", "EXIT_CODES", "OUTCOMES", "READABLE", "SCHEMA", "SEVERITIES", "STATES", "STATUSES",
+    "VERDICTS", "Diagnosis", "Edit", "Evidence", "Finding", "Option", "Outcome", "Proof", "Remedy", "Section",
     "dumps", "plain", "worst",
 ]

@@ -1,4 +1,4 @@
-"""Records the committed sample report anew: a broken stack comes up, the tool looks at it, the report is kept.
+"""Records the committed sample report anew: a broken stack comes up, the tool looks, the report is kept.
 
     python -m tests.lab.record_sample --fault NAME [--seconds N]      (or: make sample)
 
@@ -70,7 +70,7 @@ def refuse(report: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--fault", required=True)
-    parser.add_argument("--seconds", type=float, default=150, help="how long it runs first (default %(default)s)")
+    parser.add_argument("--seconds", type=float, default=75, help="let it run first (default %(default)s)")
     given = parser.parse_args()
     print(record(given.fault, given.seconds))
 

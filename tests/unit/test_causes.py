@@ -521,3 +521,18 @@ def test_a_young_life_that_got_no_further_is_still_the_restart_loop():
     diagnosis = diagnose(stack.evidence())
     assert told(diagnosis) == [("unknown-option", "active", "--queue")]
     assert [f.name for f in diagnosis.findings] == ["unknown-option", "restart-loop"]
+
+
+def test_a_cause_in_company_says_that_its_verification_needs_the_others_cured():
+    """Three causes stop the same workers one behind the other: a ping succeeds only after all three."""
+    found = {finding.code: finding for finding in diagnose(backend_reboot().evidence()).cause_findings}
+    assert found["CMD001"].verify[0].startswith("Cure URL002 and DBS001 too")
+    assert found["DBS001"].verify[0].startswith("Cure CMD001 and URL002 too")
+    assert not found["CMD002"].verify[0].startswith("Cure"), "Flower starts without driver and database"
+    stack = Incident()
+    del stack.databases["ai_backend"]
+    for label in WORKERS:
+        stack.loop(label, 1, NO_DATABASE, lived=4)
+    alone = diagnose(stack.evidence()).cause_findings
+    assert [finding.code for finding in alone] == ["DBS001"]
+    assert not alone[0].verify[0].startswith("Cure")

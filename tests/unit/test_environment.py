@@ -26,7 +26,8 @@ def _pyproject() -> dict:
 
 def _wanted() -> dict[str, str]:
     project = _pyproject()
-    return dict(_requirement(text) for text in project["dependencies"] + project["optional-dependencies"]["test"])
+    texts = project["dependencies"] + project["optional-dependencies"]["test"]
+    return dict(_requirement(text) for text in texts)
 
 
 def test_environment_yml_lists_what_pyproject_lists():

@@ -135,6 +135,23 @@ def test_a_variable_is_edited_in_dotenv():
     assert (found.edit.file, found.edit.line, found.edit.old) == ("/srv/.env", 2, "db+postgresql://")
 
 
+def test_the_name_of_a_database_is_edited_in_dotenv_where_the_url_takes_it_from_a_variable():
+    """The URL says /${NAME}, the variable holds the name alone; one that merely holds it is left."""
+    base = file("/srv/a.yml", "environment:\n  RESULTS: db+postgresql://postgres/${NAME}")
+    nodes = {"RESULTS": [node("db+postgresql://postgres/${NAME}", 2)]}
+
+    def change(value):
+        env = {
+            **file("/srv/.env", f"NAME={value}"),
+            "values": {"NAME": {"line": 1, "value": value}},
+        }
+        return locate(compose(base, environment=nodes, dotenv=env), "mail", "RESULTS", "/backnd", "/backend")
+
+    assert (change("backnd").edit.file, change("backnd").edit.old) == ("/srv/.env", "backnd")
+    assert change("backnd").edit.new == "backend"
+    assert change("my_backnd") is None
+
+
 def test_the_scheme_of_a_url_with_variables_is_edited_in_the_compose_file():
     """User and password come from variables; the fragment stands in the file itself."""
     line = "  CELERY_RESULT_BACKEND: db+postgresql://${USER}:${PASSWORD}@postgres:5432/${NAME}"
@@ -290,9 +307,10 @@ def test_life_is_verified_by_state_and_by_a_ping_of_each_worker():
     assert inspect.startswith(
         "docker inspect -f '{{.Name}} {{.State.Status}} {{.RestartCount}}' ai_backend_email_worker"
     )
-    assert (
-        "docker exec ai_backend_email_worker celery -A shared.infrastructure.celery_app inspect ping -d "
-        in ping
+    # The remedy makes the container anew, and with it the host name in the worker's name.
+    assert ping == (
+        "docker exec ai_backend_email_worker sh -c 'celery -A shared.infrastructure.celery_app inspect ping "
+        "-d \"email_worker@$HOSTNAME\"'  # pong"
     )
 
 

@@ -79,21 +79,22 @@ def alive(services: Sequence[Service]) -> tuple[str, ...]:
         )
         found.append(f"{line}  # running, and after a minute the same count")
     for service in services:
-        if service.role == "worker" and service.app_module and service.nodename:
-            ping = shlex.join(
-                [
-                    "docker",
-                    "exec",
-                    service.name,
-                    "celery",
-                    "-A",
-                    service.app_module,
-                    "inspect",
-                    "ping",
-                    "-d",
-                    service.nodename,
-                ]
-            )
-            if "%" not in service.nodename and "$" not in service.nodename:
-                found.append(f"{ping}  # pong")
+        if ping := _ping(service):
+            found.append(f"{ping}  # pong")
     return tuple(found)
+
+
+def _ping(service: Service) -> str:
+    """A ping to a worker by its own name; empty where that name is not known. A container made anew has a new
+    host name, so that part of the name is asked of the container when the command runs."""
+    name, misread = service.nodename or "", service.launch.problems if service.launch else ()
+    unsure = any(problem.kind == "unknown_command" for problem in misread)
+    if service.role != "worker" or not service.app_module or unsure or not name or set("%$`\"") & set(name):
+        return ""
+    ping = ["celery", "-A", service.app_module, "inspect", "ping", "-d"]
+    given_by_docker = service.hostname == str(service.item.get("id") or "")[:12]
+    if given_by_docker and name.endswith("@" + service.hostname):
+        first = name.removesuffix(service.hostname)
+        script = f'{shlex.join(ping)} "{first}$HOSTNAME"'
+        return shlex.join(["docker", "exec", service.name, "sh", "-c", script])
+    return shlex.join(["docker", "exec", service.name, *ping, name])

@@ -180,8 +180,12 @@ def _in_dotenv(compose: Mapping[str, Any], value: Any, old: str, new: str) -> Ch
         return None
     for match in _VARIABLE.finditer(value):
         entry = (dotenv.get("values") or {}).get(match[1] or match[2])
-        if entry and old in str(entry.get("value") or ""):
+        held = str(entry.get("value") or "") if entry else ""
+        if held and old in held:
             return _in_lines(dotenv, [int(entry["line"])], old, new)
+        # `/name` of a URL is written as `/${NAME}`: the variable holds the name alone.
+        if held and "/" in (old[:1], new[:1]) and held == old.lstrip("/"):
+            return _in_lines(dotenv, [int(entry["line"])], held, new.lstrip("/"))
     return None
 
 

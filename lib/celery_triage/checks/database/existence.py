@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from celery_triage.checks.connections.shared import idle_states, similar, url_changes
+from celery_triage.checks.connections.shared import idle_states, no_place, similar, url_changes
 from celery_triage.checks.database.shared import (
     DEATHS,
     concerned,
@@ -96,6 +96,9 @@ def _missing(look: Look, server: Mapping[str, Any], name: str, services: Sequenc
             f"{listed(sorted(idle))} {verb(sorted(idle), 'carries', 'carry')} the same URL and "
             f"{verb(sorted(idle), 'starts', 'start')} without the database."
         )
+    remedy = _create(look, server, name, services)
+    # Where another name may be the right one, that the missing one exists proves nothing.
+    proven = () if remedy.kind == "choice" else _exists(look, server, name)
     return look.finding(
         f'The database "{name}" does not exist on {container}: {effect}',
         severity="critical" if any(service.role != "flower" for service in struck) else "warning",
@@ -104,8 +107,8 @@ def _missing(look: Look, server: Mapping[str, Any], name: str, services: Sequenc
         detail=detail,
         certainty="confirmed" if seen else "inferred",
         proof=proof,
-        remedy=_create(look, server, name, services),
-        verify=(*_exists(look, server, name), *alive(struck)),
+        remedy=remedy,
+        verify=(*proven, *alive(struck)),
         service_states=idle,
     )
 
@@ -154,9 +157,10 @@ def _create(look: Look, server: Mapping[str, Any], name: str, services: Sequence
         )
     pairs = [(service, url) for service in services if (url := postgres_url(service)) is not None]
     changed = url_changes(look, pairs, f"/{name}", f"/{near[0]}")
+    where = "" if changed.complete else f" This must be done {no_place(changed)}."
     use = Option(
         "use-existing",
-        f'Write "{near[0]}" instead of "{name}" in the URL.',
+        f'Write "{near[0]}" instead of "{name}" in the URL.{where}',
         changed.edits + changed.texts,
         changed.commands + recreate(look.stack, services),
     )
@@ -164,7 +168,8 @@ def _create(look: Look, server: Mapping[str, Any], name: str, services: Sequence
         "choice",
         f'Create "{name}", or use "{near[0]}".',
         options=(Option("create", f'Create the database "{name}".', commands=create), use),
-        risk=risk,
+        risk=f"{risk[:-1]} (create); makes the containers of {listed([s.label for s in services])} anew "
+        "(use-existing).",
         question=f'There is a database "{near[0]}". Is "{name}" a slip for it?',
     )
 
