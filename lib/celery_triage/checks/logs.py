@@ -103,7 +103,11 @@ def unrecognised_death(look: Look) -> Iterator[Finding]:
             if said
             else f"{service.label} ends with {ended(life)} and says nothing"
         )
-        quoted = [Proof(f"logs/{service.label}", line[2], place, line[0]) for place, line in words[-5:]]
+        log = f"logs/{service.label}"
+        quoted = [Proof(log, line[2], place, line[0]) for place, line in words[-5:]]
+        if last is not None:  # put together again where a traceback was printed in fragments
+            at = dict(words).get(number)
+            quoted = [Proof(log, text, number, at[0] if at else None) for text in last.text.split("\n")[:5]]
         yield look.finding(
             title,
             severity="critical" if service.is_celery or not service.member else "warning",
@@ -111,7 +115,6 @@ def unrecognised_death(look: Look) -> Iterator[Finding]:
             object=shown(said, 120),
             certainty="reported",
             proof=quoted,
-            detail=f"It was said in line {number} of its log." if number else "",
             remedy=Remedy(
                 "manual", f"Read the last lines of the log of {service.label}; this tool does not know them."
             ),

@@ -40,4 +40,9 @@ def package_missing(look: Look) -> Iterator[Finding]:
     ## False alarms
     Only the log is judged, so the certainty is never more than reported.
     """
-    yield from by_the_log(look)
+    yield from by_the_log(
+        look,
+        "Only the log says this. If {} is a package, add what brings it to the requirements of the image, "
+        "build it anew and make the container anew; if it is a module of the application, look at what the "
+        "image copies and at its volumes.",
+    )

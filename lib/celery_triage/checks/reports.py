@@ -10,10 +10,13 @@ from celery_triage.model import Finding, Remedy
 from celery_triage.remedies import alive
 from celery_triage.stack import Service
 
+#: What a person can do where nothing but a log tells.
+BY_THE_LOG = "Only the log says this. Correct what it names, and start the service again."
 
-def reported(look: Look, judged: Collection[str]) -> Iterator[Finding]:
+
+def reported(look: Look, judged: Collection[str], do: str = BY_THE_LOG) -> Iterator[Finding]:
     """One finding for each thing that the logs of services say which the rule could not judge, certainty
-    reported."""
+    reported. ``do`` is the remedy; ``{}`` in it stands for the thing."""
     groups: dict[tuple[str, str], list[Service]] = {}
     for service in look.members:
         if service.label in judged or look.course(service).past(look.rule.step):
@@ -25,26 +28,30 @@ def reported(look: Look, judged: Collection[str]) -> Iterator[Finding]:
     for (thing, says), services in groups.items():
         names = tuple(service.label for service in services)
         yield look.finding(
-            f"{listed(names)}: {says}",
+            _titled(names, says, thing),
             services=names,
             object=thing,
             certainty="reported",
             proof=[proof for service in services for proof in look.seen(service).proof(thing)],
-            remedy=Remedy(
-                "manual", "Only the log says this. Correct what it names, and start the service again."
-            ),
+            remedy=Remedy("manual", do.replace("{}", thing or "what it names")),
             verify=alive(services),
         )
 
 
-def by_the_log(look: Look) -> Iterator[Finding]:
+def _titled(names: Collection[str], says: str, thing: str) -> str:
+    """What a log says of services, with the thing where the sentence does not name it."""
+    named = f"{says.rstrip('.')}: {thing}" if thing and thing not in says else says
+    return f"{listed(list(names))}: {named}"
+
+
+def by_the_log(look: Look, do: str = BY_THE_LOG) -> Iterator[Finding]:
     """All of a rule that nothing but logs can witness: unknown where a service that is down has no log to
     read."""
     for service in look.celery:
         told = look.course(service).told
         if told is not None and told.failed:
             look.section(f"logs/{service.label}")
-    yield from reported(look, ())
+    yield from reported(look, (), do)
     yield from healed(look)
 
 
