@@ -28,6 +28,7 @@ from celery_triage.model import Section, dumps
 from celery_triage.report import compare as comparing
 from celery_triage.report.compare import Comparison, NotReadable, Side, Swapped, as_json, compare, read
 from celery_triage.report.lived import left, longest_former, needs, stand
+from celery_triage.report.risks import risks
 from celery_triage.report.side import with_told
 from celery_triage.summary import summary
 
@@ -234,6 +235,14 @@ def test_a_rule_that_judged_before_and_cannot_now_is_a_doubt():
     found = judged(Incident().loop("flower", 2, OPTION).evidence(), after)
     assert any("could not judge this time" in doubt for doubt in found.doubts)
     assert found.result == "not_proven"
+
+
+def test_a_lesser_rule_that_cannot_judge_is_a_risk_and_no_doubt():
+    """The recorded looks hold no use of memory: the warning about it is open, and the incident resolved."""
+    found = compared("cured")
+    outcome = found.after.outcome("HLT005")
+    assert outcome.outcome == "unknown" and RULES["HLT005"].severity == "warning"
+    assert found.doubts == () and any("HLT005" in line for line in risks(found))
 
 
 def test_a_new_cause_forbids_it():

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from celery_triage import core
+from celery_triage.checks import RULES
 from celery_triage.model import SCHEMA, Finding, plain
 from celery_triage.report.changes import Changes, between
 from celery_triage.report.fates import FATES, Judged, New, fate, new
@@ -126,7 +127,8 @@ def compare(before: Side, after: Side) -> Comparison:
 
 
 def _doubts(before: Side, after: Side) -> list[str]:
-    """Why "nothing new" cannot be said although nothing new was found."""
+    """Why "nothing new" cannot be said although nothing new was found: a rule broke, or one that finds
+    critical things could judge at the first look and cannot now. Of lesser rules that is an open risk."""
     found = [f"core evidence is missing: {why}" for why in core.missing(after.evidence)]
     if not before.stack.members:
         found.append("the first look has no containers of the target, so nobody knows what was there")
@@ -137,7 +139,9 @@ def _doubts(before: Side, after: Side) -> list[str]:
     causes = {cause.code for cause in before.diagnosis.cause_findings}
     for outcome in after.diagnosis.outcomes:
         earlier = before.outcome(outcome.code)
-        judged = earlier is not None and earlier.outcome in ("quiet", "fired")
+        rule = RULES.get(outcome.code)
+        critical = rule is None or rule.severity == "critical"
+        judged = critical and earlier is not None and earlier.outcome in ("quiet", "fired")
         if outcome.code in causes:
             continue  # said where that cause is judged
         if outcome.outcome == "broken":

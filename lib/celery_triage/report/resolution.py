@@ -284,10 +284,12 @@ def _verification(comparison: Comparison) -> Iterator[Block]:
     steps = dict.fromkeys(step for one in comparison.causes for step in one.finding.verify)
     if steps:
         yield Prose(
-            "Steps for a person. This tool ran none of them: it only looks, and what it saw is above. "
-            "Names of nodes may have changed with their containers."
+            "Steps for a person. This tool ran none of them: it only looks, and what it saw is above."
         )
-        yield Code("\n".join(steps), "sh")
+        if words := [step for step in steps if "  # " not in step]:
+            yield Points(tuple(("", step) for step in words))
+        if commands := [step for step in steps if "  # " in step]:
+            yield Code("\n".join(commands), "sh")
 
 
 def _clear(text: str) -> str:
