@@ -104,7 +104,7 @@ def checks(look: Look, service: str = "") -> Shown:
 def _whom(service: Service) -> str:
     ping = ping_of(service)
     if ping is None:
-        return "itself"
+        return "no worker"
     if ping.unsure:
         return f"a worker: {ping.unsure}"
     if not ping.nodes:
