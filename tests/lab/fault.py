@@ -19,7 +19,7 @@ EDITABLE = ("backend", "infra", "env", "infra_env")
 STEP_KINDS = ("sql", "task", "run", "wait", "compose")
 _KEYS = {
     "title", "like", "edits", "infra", "image", "steps", "wait_for", "expect", "choice", "manual",
-    "quiet_seconds", "stopped_ok", "gone_ok", "true_health",
+    "quiet_seconds", "stopped_ok", "gone_ok", "true_health", "long",
 }  # fmt: skip
 _EXPECT_KEYS = {"causes", "verdict", "not"}
 _CAUSE_KEYS = {"name", "services", "object", "state"}
@@ -69,6 +69,7 @@ class Fault:
     stopped_ok: tuple[str, ...] = ()
     gone_ok: tuple[str, ...] = ()
     true_health: tuple[str, ...] = ()
+    long: bool = False
 
 
 def fault_names(folder: Path | str = FOLDER) -> list[str]:
@@ -128,6 +129,7 @@ def load_fault(fault: str | Path, folder: Path | str = FOLDER) -> Fault:
         stopped_ok=tuple(spec.get("stopped_ok") or ()),
         gone_ok=tuple(spec.get("gone_ok") or ()),
         true_health=tuple(spec.get("true_health") or ()),
+        long=bool(spec.get("long", False)),
     )
 
 

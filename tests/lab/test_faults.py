@@ -1,4 +1,7 @@
-"""Every fault of the lab on a real Docker Engine, from the broken stack to the judged cure."""
+"""The faults of the lab on a real Docker Engine, from the broken stack to the judged cure.
+
+All that are not ``long``; `make faults` runs those, too.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,11 @@ def _told(result):
     return "\n".join([result.line, *result.details])
 
 
-@pytest.mark.parametrize("name", fault.fault_names())
+def _short():
+    return [name for name in fault.fault_names() if not fault.load_fault(name).long]
+
+
+@pytest.mark.parametrize("name", _short())
 def test_fault(engine, name):
     """The causes are named, nothing else is alleged, and the remedy that was given cures the stack."""
     result = runner.run_fault(name, options=runner.Options(PREFIX))
@@ -60,7 +67,7 @@ def test_fault(engine, name):
 @pytest.fixture(scope="module")
 def curable():
     """Some fault that has causes: the first in the folder."""
-    return next(name for name in fault.fault_names() if fault.load_fault(name).expected)
+    return next(name for name in _short() if fault.load_fault(name).expected)
 
 
 @pytest.mark.parametrize("mode", ["no-op", "stop-service"])
