@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from celery_triage import shapes
+
 #: More entries of one answer are not kept.
 MOST_ACTIVE = 200
 MOST_NAMES = 1000
@@ -21,14 +23,14 @@ TEXT = 500
 #: then sends short descriptions, which are not kept either).
 ARGUMENTS: dict[str, dict[str, Any]] = {"active": {"safe": True}, "conf": {"with_defaults": True}}
 
-#: The settings that are kept: where tasks go, when, how they are acknowledged, what bounds them, where
-#: results go. Two can hold a secret, ``broker_url`` and ``result_backend``: Celery masks their passwords
-#: (5.7: also where a broker has none). Every setting with DATABASE or KEY in its name comes as ``********``
-#: (5.7, ``app/utils.py``), names of result tables too, so those are not here.
+#: The settings that are kept: where tasks go, when, how they are acknowledged, what bounds them. The two URLs
+#: are not among them: a worker that has its broker from ``CELERY_BROKER_URL`` says
+#: ``amqp://guest:********@localhost:5672//`` (5.7, measured), and ``stats`` tells the true one. Every setting
+#: with DATABASE or KEY in its name comes as ``********`` (``app/utils.py``), names of result tables too.
 SETTINGS = frozenset((
     "accept_content beat_max_loop_interval beat_scheduler broker_connection_max_retries "
     "broker_connection_retry broker_connection_retry_on_startup broker_heartbeat broker_pool_limit "
-    "broker_url enable_utc imports include result_backend result_backend_always_retry result_expires "
+    "enable_utc imports include result_backend_always_retry result_expires "
     "result_extended result_persistent result_serializer task_acks_late task_acks_on_failure_or_timeout "
     "task_always_eager task_create_missing_queues task_default_exchange task_default_priority "
     "task_default_queue task_ignore_result task_queue_max_priority task_reject_on_worker_lost task_routes "
@@ -49,7 +51,10 @@ def kept(question: str, answer: Any) -> dict[str, Any]:
     try:
         if isinstance(answer, Mapping) and answer.keys() == {"error"}:
             raise TypeError("the node could not answer")
-        return _KEPT[question](answer)
+        told = _KEPT[question](answer)
+        if shapes.wrong("celery", {"brokers": [{"replies": {"": told}}]}):
+            raise TypeError("a bundle with that could not be read again")
+        return told
     except (TypeError, ValueError, AttributeError, KeyError):
         return dict.fromkeys(BLANK[question])
 

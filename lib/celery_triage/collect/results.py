@@ -26,7 +26,8 @@ from psycopg import sql
 from celery_triage.collect.probe import Emit, now
 from celery_triage.model import Section
 
-#: Rows of the result table that are read, newest first (1.2 ms of a warm server for 5000; see the tests).
+#: Rows of the result table that are read, newest first: of ten million rows (2 GB) 131 pages and 4.5 ms, all
+#: statements of one database together 7 to 10 ms, 18 ms right after the server's start (PostgreSQL 15).
 SAMPLE = 5000
 #: Without an index on ``id`` a table with more rows than this (or of unknown size) is not read.
 SMALL = 20_000

@@ -104,7 +104,8 @@ def _readable(sample: Any) -> bool:
 
 def _running(sample: Mapping[str, Any]) -> bool:
     """An engine answers for a container that does not run with figures that are all zero."""
-    return not str(sample.get("read") or _NEVER).startswith(_NEVER)
+    read = sample.get("read")
+    return isinstance(read, str) and bool(read) and not read.startswith(_NEVER)
 
 
 def _primed(sample: Mapping[str, Any]) -> bool:
