@@ -250,6 +250,25 @@ def test_a_server_on_another_network_is_a_missing_network():
     assert (cause.name, cause.object) == ("network-missing", "redis") and "cache-net" in cause.remedy.summary
 
 
+def test_a_service_without_a_network_to_broker_and_database_has_one_cause():
+    """One thing is missing: it is said once, with both servers."""
+    alone = {"payment-net": {"ip": "172.30.0.2", "aliases": ["payment_worker"]}}
+    said = (
+        "(psycopg.OperationalError) failed to resolve host 'postgres': [Errno -2] Name or service not known"
+    )
+    lost = [
+        f'[2026-11-23 12:00:04,101: CRITICAL/MainProcess] Unrecoverable error: OperationalError("{said}")',
+        "Traceback (most recent call last):",
+        f"sqlalchemy.exc.OperationalError: {said}",
+    ]
+    stack = Incident().loop("payment_worker", 1, lost)
+    stack.item("payment_worker", networks=alone)
+    (cause,) = causes(stack)
+    assert (cause.name, cause.services, cause.state) == ("network-missing", ("payment_worker",), "active")
+    assert set(cause.object.split(",")) == {"redis", "postgres"}
+    assert "cannot reach the" in cause.title and "result backend" in cause.title
+
+
 def test_a_stopped_server_is_not_called_an_unknown_host():
     """Its name does not resolve while it is down; that it is down is the cause."""
     stack = Incident()

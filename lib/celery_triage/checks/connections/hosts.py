@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from celery_triage.checks.connections.shared import DEATHS, idle_states, no_place, url_changes, used
 from celery_triage.checks.registry import Look, Prediction, check
 from celery_triage.checks.reports import healed, reported
-from celery_triage.checks.words import listed
+from celery_triage.checks.words import listed, verb
 from celery_triage.model import Finding, Option, Proof, Remedy
 from celery_triage.remedies import alive, recreate
 from celery_triage.stack import Service, Stack, Url
@@ -68,7 +68,9 @@ def host_unknown(look: Look) -> Iterator[Finding]:
         else:
             look.note("containers", f"whether {host} can be resolved in {service.label} is not known")
     for (name, purpose, host), told in found.items():
-        yield _unknown_host(look, name, purpose, host, told)
+        if name != "network-missing":
+            yield _unknown_host(look, name, purpose, host, told)
+    yield from _apart(look, {key: told for key, told in found.items() if key[0] == "network-missing"})
     yield from reported(look, judged | {one.label for told in found.values() for one, _, _ in told})
     yield from healed(look)
 
@@ -132,12 +134,7 @@ def _unknown_host(
         or [service.label for service in services]
     )
     what = "broker" if purpose == "broker" else "result backend"
-    owner = look.stack.resolve(services[0].label, host).elsewhere
-    title = (
-        f"{names} cannot reach the {what}: {host} is the container {owner}, on a network that they are not on"
-        if name == "network-missing"
-        else f"{names} cannot reach the {what}: no container on their networks is called {host}"
-    )
+    title = f"{names} cannot reach the {what}: no container on their networks is called {host}"
     proof = [
         Proof("containers", f"{service.label}: {url.source}: host {host}; {how}")
         for service, url, how in told
@@ -145,11 +142,7 @@ def _unknown_host(
     for service in services:
         proof += look.seen(service).proof(host)
     seen = any(look.seen(service).effect(host, ()) for service in services)
-    remedy = (
-        _join_network(look, services, owner)
-        if name == "network-missing"
-        else _host_remedy(look, purpose, host, [(service, url) for service, url, _ in told])
-    )
+    remedy = _host_remedy(look, purpose, host, [(service, url) for service, url, _ in told])
     return look.finding(
         title,
         name=name,
@@ -163,14 +156,55 @@ def _unknown_host(
     )
 
 
-def _join_network(look: Look, services: Sequence[Service], owner: str | None) -> Remedy:
-    other = look.stack.get(owner or "")
-    shared = sorted(other.networks - {"bridge", "host", "none"}) if other else []
-    where = listed(shared) or "a network of its own"
+def _apart(
+    look: Look, found: Mapping[tuple[str, str, str], Sequence[tuple[Service, Url, str]]]
+) -> Iterator[Finding]:
+    """One finding for services that share no network with the servers of their URLs, however many of these
+    there are: a network that is missing is missing for broker and result backend alike."""
+    groups: dict[tuple[str, ...], list[tuple[str, str]]] = {}
+    for (_, purpose, host), told in found.items():
+        groups.setdefault(tuple(service.label for service, _, _ in told), []).append((purpose, host))
+    for labels, hosts in groups.items():
+        told = [one for purpose, host in hosts for one in found["network-missing", purpose, host]]
+        services = [look.stack.get(label) for label in labels]
+        idle = idle_states(services, "result") if all(purpose == "result" for purpose, _ in hosts) else {}
+        struck = [label for label in labels if label not in idle] or list(labels)
+        names = list(dict.fromkeys(host for _, host in hosts))
+        owners = [str(look.stack.resolve(labels[0], host).elsewhere) for host in names]
+        what = ["broker" if purpose == "broker" else "result backend" for purpose, _ in hosts]
+        proof = [
+            Proof("containers", f"{service.label}: {url.source}: host {url.parsed.host}; {how}")
+            for service, url, how in told
+        ]
+        for service in services:
+            proof += [one for host in names for one in look.seen(service).proof(host)]
+        seen = any(look.seen(service).effect(host, ()) for service in services for host in names)
+        where = verb(names, "is the container", "are the containers")
+        yield look.finding(
+            f"{listed(struck)} cannot reach the {listed(list(dict.fromkeys(what)))}: {listed(names)} {where} "
+            f"{listed(owners)}, on {verb(names, 'a network', 'networks')} that they are not on",
+            name="network-missing",
+            services=labels,
+            object=",".join(names),
+            certainty="confirmed" if seen else "inferred",
+            proof=proof,
+            remedy=_join_networks(look, services, owners),
+            verify=alive(services),
+            service_states=idle,
+        )
+
+
+def _join_networks(look: Look, services: Sequence[Service], owners: Sequence[str]) -> Remedy:
+    wanted = []
+    for owner in dict.fromkeys(owners):
+        other = look.stack.get(owner)
+        shared = sorted(other.networks - {"bridge", "host", "none"}) if other else []
+        wanted.append(f"of {owner} ({listed(shared) or 'a network of its own'})")
+    names = listed([service.label for service in services])
     return Remedy(
         "manual",
-        f"Put {listed([service.label for service in services])} on a network of {owner} ({where}) in the "
-        f"Compose file (networks: of the service, external: true at the end), then make the containers anew.",
+        f"Put {names} on a network {' and one '.join(wanted)} in the Compose file (networks: of "
+        f"the service, external: true at the end), then make the containers anew.",
         commands=recreate(look.stack, services),
     )
 
