@@ -145,16 +145,20 @@ def broker_wrong_database(look: Look) -> Iterator[Finding]:
         raise NotApplicable("no service uses Redis as its broker")
     if not look.section("redis").readable:
         return
-    servers = {label: server for server in (look.data("redis") or {}).get("servers") or ()
-               if "broker" in (server.get("purposes") or ["broker"])
-               for label in (*(server.get("services") or ()), *(server.get("unreached") or ()))}
+    servers = {
+        label: server
+        for server in (look.data("redis") or {}).get("servers") or ()
+        if "broker" in (server.get("purposes") or ["broker"])
+        for label in (*(server.get("services") or ()), *(server.get("unreached") or ()))
+    }
     groups: dict[str, dict[str, list[Service]]] = {}
     for service, url in urls.items():
         owner = (servers.get(service.label) or {}).get("container") or f"{url.parsed.host}:{url.parsed.port}"
         groups.setdefault(owner, {}).setdefault(url.parsed.database or "0", []).append(service)
     for owner, databases in groups.items():
-        workers = {number: [one for one in found if one.role == "worker"]
-                   for number, found in databases.items()}
+        workers = {
+            number: [one for one in found if one.role == "worker"] for number, found in databases.items()
+        }
         home = max(databases, key=lambda one: (len(workers[one]), len(databases[one]), one == "0"))
         if not workers[home]:
             continue
@@ -190,8 +194,10 @@ def _apart(
     # Only those that send or take work are stopped by it; Flower alone merely shows nothing.
     lost = bool(senders) and alone or (not alone and any(one.role == "beat" for one in home))
     heard = server.get("nodes") or ()
-    proof = [Proof("containers", f"{one.label}: {urls[one].source}, {urls[one].text}")
-             for one in (*services, *home)]
+    proof = [
+        Proof("containers", f"{one.label}: {urls[one].source}, {urls[one].text}")
+        for one in (*services, *home)
+    ]
     if waiting:
         held = listed([f"{queue} {depth}" for queue, depth in sorted(waiting.items())])
         known = f"workers known there: {len(heard)}"
@@ -214,10 +220,16 @@ def _apart(
             f"All that shall work together need the same database of {owner}.",
             question=f"Is database {there}, where most workers are, the right one?",
             options=(
-                Option("join the workers", f"Write /{there} into the broker URL of {listed(names)}.{hint}",
-                       edits, commands),
-                Option("move the workers", f"Write /{here} into the broker URL of {listed(others)}, and make "
-                                           "them anew."),
+                Option(
+                    "join the workers",
+                    f"Write /{there} into the broker URL of {listed(names)}.{hint}",
+                    edits,
+                    commands,
+                ),
+                Option(
+                    "move the workers",
+                    f"Write /{here} into the broker URL of {listed(others)}, and make them anew.",
+                ),
             ),
             risk=f"What already waits in database {here} stays there.",
         ),
