@@ -181,8 +181,8 @@ def left_behind(server):
 
 @pytest.mark.docker
 def test_a_real_worker_answers(server, real_worker):
-    """A real worker answers ping and the other questions, is matched to its container, in well under a second,
-    and nothing is left in the broker."""
+    """A real worker answers ping and the other questions, is matched to its container, in well under a
+    second, and nothing is left in the broker."""
     probed, seconds = run(items(server, node="mail@%h", hostname=gethostname()))
     section = probed.sections["celery"]
     entry = section.data["brokers"][0]

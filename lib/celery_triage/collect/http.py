@@ -174,7 +174,8 @@ def _talk(connection: socket.socket, endpoint: Endpoint, entry: dict[str, Any], 
         while len(body) < BODY and (piece := response.read1(min(BLOCK, BODY - len(body)))):
             body += piece
             entry["bytes"] = len(body)
-        entry["cut"] = len(body) >= BODY and not response.isclosed()
+        more = not response.isclosed() if response.length is None else response.length > 0
+        entry["cut"] = len(body) >= BODY and more
         if response.length and len(body) < BODY:
             raise http.client.IncompleteRead(b"", response.length)
     if endpoint.purpose == "metrics" and response.status == 200:

@@ -120,6 +120,7 @@ def look(
         try:
             with open_(database) as connection, _asking(emit, entry) as asked:
                 _read(connection, entry, clean)
+                connection.rollback()
                 asked.outcome = _outcome(entry)
         except Exception as error:  # also a name that is no UTF-8, from a database without an encoding
             entry.update({key: value for key, value in told(error).items() if key in entry})
