@@ -85,7 +85,7 @@ class CollectOptions:
     no_broadcast: bool = False
     no_login: bool = False
     reach_external: bool = False
-    deadline_s: float = 45.0
+    deadline_s: float = 38.0
     only: frozenset[str] | None = None
 
     def wants(self, section: str) -> bool:
