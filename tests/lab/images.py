@@ -7,7 +7,7 @@ host's certificates) and installed without an index; where the host can fetch no
 Environment:
 
 ``LAB_BASE``            the Debian-like base (default ``ctlab-base:bookworm``, made with debootstrap)
-``LAB_APT_MIRROR``      where debootstrap gets its packages (default http://deb.debian.org/debian)
+``LAB_APT_MIRROR``      where debootstrap gets its packages (default: debootstrap's own)
 ``LAB_APP_BASE``        an image with Python and pip to use for the application, such as ``python:3.11-slim``
 ``LAB_POSTGRES_IMAGE``  a PostgreSQL image to use as it is, such as ``postgres:15``
 ``LAB_REDIS_IMAGE``     a Redis image to use as it is, such as ``redis:7``
@@ -36,7 +36,6 @@ CACHE = ROOT / ".lab" / "wheels"
 SOURCES = HERE / "images"
 
 DEFAULT_BASE = "ctlab-base:bookworm"
-DEFAULT_MIRROR = "http://deb.debian.org/debian"
 
 #: What the application needs when all is well. A fault's set is laid over it; None takes a package out.
 #: The extra of a name counts as part of it: `psycopg` in a fault means this `psycopg[binary]`.
@@ -123,12 +122,13 @@ def _base() -> str:
     if shutil.which("debootstrap") is None:
         raise BuildFailed(f"there is no image {base} and no debootstrap to make it with; set LAB_BASE")
     _say(f"making {base} with debootstrap")
-    mirror = os.environ.get("LAB_APT_MIRROR") or DEFAULT_MIRROR
+    mirror = os.environ.get("LAB_APT_MIRROR")
     with tempfile.TemporaryDirectory(prefix="lab-base-") as folder:
-        _run(["debootstrap", "--variant=minbase", "bookworm", folder, mirror])
+        _run(["debootstrap", "--variant=minbase", "bookworm", folder, *([mirror] if mirror else [])])
         shutil.rmtree(Path(folder, "var/cache/apt/archives"), ignore_errors=True)
         shutil.rmtree(Path(folder, "var/lib/apt/lists"), ignore_errors=True)
-        Path(folder, "etc/apt/sources.list").write_text(f"deb {mirror} bookworm main\n")
+        if mirror:
+            Path(folder, "etc/apt/sources.list").write_text(f"deb {mirror} bookworm main\n")
         # debootstrap copies the host's name and name servers into the tree; an image holds neither.
         for name in ("etc/hostname", "etc/resolv.conf"):
             Path(folder, name).unlink(missing_ok=True)
