@@ -93,13 +93,13 @@ def rank(findings: Iterable[Finding], evidence: Evidence) -> tuple[Finding, ...]
 def with_company(ranked: tuple[Finding, ...], stack: Stack) -> tuple[Finding, ...]:
     """Each cause whose services another cause stops as well says so before its verification: that can succeed
     only when all of them are cured."""
-    causes = [finding for finding in ranked if is_cause(finding)]
+    stopped = {finding.id: stops(finding, stack) for finding in ranked if is_cause(finding)}
     told = []
     for finding in ranked:
+        own = stopped.get(finding.id) or set()
+        # Only causes are in the map, and one that stops nothing shares nothing.
         others = [
-            other.code
-            for other in causes
-            if finding in causes and other is not finding and stops(other, stack) & stops(finding, stack)
+            other.code for other in ranked if other.id != finding.id and own & stopped.get(other.id, set())
         ]
         if finding.verify and others:
             names = listed(list(dict.fromkeys(others)))
