@@ -15,6 +15,8 @@ import pytest
 from hand_built import evidence
 
 from celery_triage import bundle, cli
+from celery_triage.cli.ending import Ended
+from celery_triage.cli.evidence import refuse_without_celery
 from celery_triage.model import EXIT_CODES
 
 COMMAND = [sys.executable, "-m", "celery_triage.cli"]
@@ -202,11 +204,11 @@ def test_a_project_without_celery_is_refused_with_its_services():
     servers = [item for item in containers.data["items"] if not item["member"]]
     data = {**containers.data, "items": [{**item, "member": True} for item in servers]}
     with pytest.raises(
-        cli.Ended, match="no service of ai_backend runs Celery; there are postgres, redis"
+        Ended, match="no service of ai_backend runs Celery; there are postgres, redis"
     ) as error:
-        cli.refuse_without_celery(evidence(containers=replace(containers, data=data)))
+        refuse_without_celery(evidence(containers=replace(containers, data=data)))
     assert error.value.code == 64
-    cli.refuse_without_celery(evidence())
+    refuse_without_celery(evidence())
 
 
 def test_a_reader_that_goes_away_does_not_change_the_verdict(recorded):

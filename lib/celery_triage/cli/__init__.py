@@ -1,0 +1,67 @@
+"""The command line, a module for each command. Data goes to stdout, progress and errors to stderr.
+
+Everything but click is imported when a command needs it: ``--help`` answers in a tenth of a second. Exit
+codes: ``run`` and ``check`` as monitoring plugins (0 ok, 1 warning, 2 critical, 3 unknown); 64 wrong use,
+69 nothing could be written, 130 and 143 interrupted.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+import click
+
+from .check import check
+from .collect import collect
+from .compare import compare
+from .ending import INTERRUPTED, OK, TERMINATED, WRONG_USE, Ended, say
+from .rules import rules
+from .run import run
+from .verify import verify
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Start with `celery-triage check`. Nothing is changed on the stack.",
+)
+@click.version_option(package_name="celery-triage")
+def cli() -> None:
+    """Why do Celery workers, beat or Flower on Docker restart, hang or stay silent? Names the root cause
+    with its proof and the fix."""
+
+
+for _command in (check, collect, compare, rules, run, verify):
+    cli.add_command(_command)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The entry point: every way out has its exit code and at most one sentence on stderr."""
+    sys.exit(status(arguments))
+
+
+def status(arguments: list[str] | None = None) -> int:
+    """Run the command line and return the exit code."""
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        return cli.main(arguments, prog_name="celery-triage", standalone_mode=False) or OK
+    except Ended as ended:
+        say(f"celery-triage: {ended}")
+        return ended.code
+    except click.UsageError as error:
+        context = error.ctx
+        say(
+            f"celery-triage: {error.format_message()}"
+            + (f" (see `{context.command_path} --help`)" if context else "")
+        )
+        return WRONG_USE
+    except click.ClickException as error:
+        say(f"celery-triage: {error.format_message()}")
+        return WRONG_USE
+    except (click.Abort, KeyboardInterrupt):
+        say("celery-triage: interrupted; nothing was left behind")
+        return INTERRUPTED
+
+
+def _terminated(*_: object) -> None:
+    raise Ended(TERMINATED, "told to stop; nothing was left behind")

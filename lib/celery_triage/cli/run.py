@@ -1,0 +1,55 @@
+"""``celery-triage run``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .ending import NOT_WRITTEN, WRONG_USE, Ended, exit_code, give, say
+from .evidence import obtain
+from .options import looking
+
+
+@click.command()
+@looking
+@click.option(
+    "--only", metavar="30,40", default="", help="Execute only these runbooks; the diagnosis stays whole."
+)
+@click.option(
+    "--reports",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Where reports go; default is reports/ of this repository.",
+)
+def run(only: str, reports: Path | None, **asked: Any) -> int:
+    """Diagnose, execute the runbooks, and write a dated report. Prints the path of its first page."""
+    from .. import runbooks
+
+    numbers = [part.strip() for part in only.split(",") if part.strip()]
+    try:
+        runbooks.chosen(numbers)
+    except runbooks.NoRunbooks as error:
+        raise Ended(WRONG_USE, str(error)) from None
+    evidence, redactor = obtain(**asked)
+    from .. import report  # not before: it brings threads with it, and collecting forks
+    from ..report import archive
+
+    out = reports or runbooks.folder().parent / "reports"
+    try:
+        made = report.run(evidence, out, numbers, say, redactor=redactor)
+    except archive.Leak as error:
+        raise Ended(NOT_WRITTEN, str(error)) from None
+    except OSError as error:
+        raise Ended(NOT_WRITTEN, f"the report could not be written: {error}") from None
+    from ..show.triage import causes_of, verdict_of
+
+    say(verdict_of(made.diagnosis).text)
+    if made.diagnosis.causes:
+        say(causes_of(made.diagnosis).text)
+    for line in made.stopped:
+        say(f"a page is incomplete: {line}")
+    give(str(made.path / "index.html"))
+    return exit_code(made.diagnosis)
