@@ -8,6 +8,7 @@ from typing import Any
 from celery_triage import core
 from celery_triage.checks import RULES
 from celery_triage.model import SCHEMA, Diagnosis, Evidence, Finding, Remedy, plain
+from celery_triage.stack import Stack
 
 
 def summary(diagnosis: Diagnosis, evidence: Evidence) -> dict[str, Any]:
@@ -21,6 +22,7 @@ def summary(diagnosis: Diagnosis, evidence: Evidence) -> dict[str, Any]:
         "origin": diagnosis.origin,
         "versions": dict(evidence.tool),
         "settling": list(diagnosis.settling),
+        "services": [service.label for service in Stack.of(evidence).members],
         "causes": list(diagnosis.causes),
         "findings": [_finding(finding) for finding in diagnosis.findings],
         "unknown": unknown(diagnosis, evidence),

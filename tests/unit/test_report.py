@@ -7,7 +7,6 @@ import json
 import os
 import re
 import sys
-from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -236,86 +235,13 @@ def test_a_notebook_that_cannot_be_read_gives_a_page_that_says_so(tmp_path):
 
 def test_every_page_has_the_policy_and_a_viewport_and_no_script():
     """The frame of all pages: nothing may run, nothing may be loaded, a phone shows it at its own width."""
-    html = pages.render("archive.html", table="")
+    html = pages.render("archive.html", targets=[])
     policies = [value for tag, name, value in Outline(html).attributes if tag == "meta" and name == "content"]
     assert (
         any(value.startswith(POLICY) for value in policies)
         and "width=device-width, initial-scale=1" in policies
     )
     assert Outline(html).offences == []
-
-
-def test_a_live_report_is_dated_by_its_evidence_and_a_recorded_one_by_its_diagnosis():
-    """Two diagnoses of the same recording do not pretend to be of the same moment."""
-    made = datetime(2027, 1, 2, 3, 4, 5, tzinfo=UTC)
-    live = evidence()
-    assert archive.folder_name(live, made) == "2026-11-23T141503Z_ai_backend"
-    recorded = type(live)(**{**live.__dict__, "origin": "/somewhere", "target": "a/b ../c"})
-    assert archive.folder_name(recorded, made) == "2027-01-02T030405Z_a-b-..-c"
-
-
-def test_a_folder_that_fails_leaves_nothing(tmp_path):
-    """By one rename or not at all."""
-    with pytest.raises(RuntimeError), archive.staged(tmp_path, "x") as making:
-        (making / "index.html").write_text("half")
-        raise RuntimeError("broken")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_name_that_is_taken_gets_a_number(tmp_path):
-    """Two runs within one second keep both reports."""
-    for _ in range(2):
-        with archive.staged(tmp_path, "r") as making:
-            archive.publish(making, tmp_path, "r")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["r", "r-2"]
-
-
-def published(folder: Path, name: str, **facts) -> Path:
-    path = folder / name
-    path.mkdir(parents=True)
-    summary = {
-        "schema": 1,
-        "verdict": "critical",
-        "target": "ai_backend",
-        "taken_at": "2026-11-23T14:15:03Z",
-        "origin": "live",
-        "causes": ["f1"],
-        "findings": [{"id": "f1", "title": HOSTILE}],
-        **facts,
-    }
-    (path / "summary.json").write_text(json.dumps(summary))
-    archive.refresh(folder, path, summary, summary["origin"] == "live")
-    return path
-
-
-def test_the_list_has_all_reports_newest_first_and_latest_points_to_the_newest(tmp_path):
-    """Verdict, causes and target of each, hostile titles as text, links inside the folder only."""
-    published(tmp_path, "2026-11-22T100000Z_a")
-    published(tmp_path, "2026-11-23T100000Z_b", verdict="ok", causes=[])
-    html = (tmp_path / "index.html").read_text()
-    assert html.index("2026-11-23T100000Z_b/index.html") < html.index("2026-11-22T100000Z_a/index.html")
-    assert Outline(html).offences == [] and "&lt;script&gt;" in html and "✓ ok" in html
-    assert os.readlink(tmp_path / "latest") == "2026-11-23T100000Z_b"
-    assert json.loads((tmp_path / "latest.json").read_text())["report"] == "2026-11-23T100000Z_b"
-
-
-def test_a_folder_that_is_no_report_is_not_listed(tmp_path):
-    """What is not ours, or is cut, is left alone and out."""
-    (tmp_path / "notes").mkdir()
-    broken = tmp_path / "2026-11-21T100000Z_c"
-    broken.mkdir()
-    (broken / "summary.json").write_text("[1")
-    published(tmp_path, "2026-11-22T100000Z_a")
-    html = (tmp_path / "index.html").read_text()
-    assert "notes" not in html and "_c/" not in html and "_a/" in html
-
-
-def test_recorded_evidence_never_replaces_the_last_known_state_of_a_live_stack(tmp_path):
-    """`make demo` beside a scheduled check must not raise an alarm."""
-    published(tmp_path, "2026-11-22T100000Z_a", verdict="ok")
-    published(tmp_path, "2026-11-23T100000Z_demo", origin="evidence")
-    assert json.loads((tmp_path / "latest.json").read_text())["report"] == "2026-11-22T100000Z_a"
-    assert os.readlink(tmp_path / "latest") == "2026-11-23T100000Z_demo"
 
 
 def test_the_age_of_recorded_evidence_is_no_part_of_what_is_compared():

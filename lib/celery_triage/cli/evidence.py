@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ..report.compare import Side
 
 
-def obtain(bundle: Path | None, **asked: Any) -> tuple[Evidence, Any]:
+def obtain(bundle: Path | None, *, quietly: bool = False, **asked: Any) -> tuple[Evidence, Any]:
     """The evidence that was asked for, and the redactor that knows the live stack's secrets (None for a
     bundle)."""
     if bundle is not None:
@@ -21,7 +21,8 @@ def obtain(bundle: Path | None, **asked: Any) -> tuple[Evidence, Any]:
     from ..redact import Redactor
 
     redactor = Redactor()
-    say("collecting evidence …")
+    if not quietly:
+        say("collecting evidence …")
     try:
         options = CollectOptions(**{name: None if value == "" else value for name, value in asked.items()})
         evidence = collect(options, redactor)

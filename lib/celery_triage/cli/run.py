@@ -10,6 +10,7 @@ import click
 from .ending import NOT_WRITTEN, WRONG_USE, Ended, exit_code, give, say
 from .evidence import obtain
 from .options import looking
+from .scheduled import SCHEDULED, refuse_without_schedule, scheduled_round, scheduling
 
 
 @click.command()
@@ -24,7 +25,9 @@ from .options import looking
     default=None,
     help="Where reports go; default is reports/ of this repository.",
 )
-def run(only: str, reports: Path | None, **asked: Any) -> int:
+@scheduling
+@click.pass_context
+def run(context: click.Context, only: str, reports: Path | None, scheduled: bool, **asked: Any) -> int:
     """Diagnose, execute the runbooks, and write a dated report. Prints the path of its first page."""
     from .. import runbooks
 
@@ -33,11 +36,18 @@ def run(only: str, reports: Path | None, **asked: Any) -> int:
         runbooks.chosen(numbers)
     except runbooks.NoRunbooks as error:
         raise Ended(WRONG_USE, str(error)) from None
+    out = reports or runbooks.folder().parent / "reports"
+    wanted = {option: asked.pop(option) for option in SCHEDULED}
+    if scheduled:
+        if asked["bundle"] is not None:
+            raise Ended(WRONG_USE, "--scheduled looks at a live stack; it has no meaning with --bundle")
+        quiet = {key: value for key, value in asked.items() if key != "bundle"}
+        return scheduled_round(out, numbers, lambda: obtain(None, quietly=True, **quiet), asked, wanted)
+    refuse_without_schedule(context, SCHEDULED)
     evidence, redactor = obtain(**asked)
     from .. import report  # not before: it brings threads with it, and collecting forks
     from ..report import archive
 
-    out = reports or runbooks.folder().parent / "reports"
     try:
         made = report.run(evidence, out, numbers, say, redactor=redactor)
     except archive.Leak as error:
