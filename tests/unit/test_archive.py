@@ -99,3 +99,118 @@ def test_recorded_evidence_never_replaces_the_last_known_state_of_a_live_stack(t
     published(tmp_path, "2026-11-23T100000Z_demo", origin="evidence")
     assert json.loads((tmp_path / "latest.json").read_text())["report"] == "2026-11-22T100000Z_a"
     assert os.readlink(tmp_path / "latest") == "2026-11-23T100000Z_demo"
+
+
+def test_a_new_report_is_listed_without_reading_the_old_ones(tmp_path):
+    """The list grows by one line: the old summaries may even be gone by then."""
+    for day in (20, 21, 22):
+        published(tmp_path, f"2026-11-{day}T100000Z_a", taken_at=f"2026-11-{day}T10:00:00Z")
+    for summary in tmp_path.glob("*_a/summary.json"):
+        summary.write_text("not read")
+    published(tmp_path, "2026-11-23T100000Z_a", taken_at="2026-11-23T10:00:00Z")
+    lines = [json.loads(line) for line in (tmp_path / "index.jsonl").read_text().splitlines()]
+    assert [line["name"][8:10] for line in lines] == ["20", "21", "22", "23"]
+    html = (tmp_path / "index.html").read_text()
+    assert all(f"2026-11-{day}T100000Z_a/index.html" in html for day in (20, 21, 22, 23))
+
+
+def test_each_target_has_its_list_with_the_comparison_to_the_report_before(tmp_path):
+    """One target's cure is no other target's."""
+    published(tmp_path, "2026-11-20T100000Z_a", taken_at="2026-11-20T10:00:00Z")
+    published(tmp_path, "2026-11-21T100000Z_b", taken_at="2026-11-21T10:00:00Z", target="other")
+    well = {"findings": [], "causes": [], "verdict": "ok"}
+    published(tmp_path, "2026-11-22T100000Z_a", taken_at="2026-11-22T10:00:00Z", **well)
+    html = (tmp_path / "index.html").read_text()
+    assert html.index(">ai_backend</h2>") < html.index(">other</h2>")
+    first, second = html.split(">other</h2>")
+    assert "1 resolved" in first and "not in the newest report" in first
+    assert "the first report" in second and "open" in second
+
+
+def test_a_cause_shows_when_it_was_first_and_last_seen(tmp_path):
+    """The same fingerprint over three reports is one row."""
+    for day in (20, 21, 22):
+        published(tmp_path, f"2026-11-{day}T100000Z_a", taken_at=f"2026-11-{day}T10:00:00Z")
+    causes = (tmp_path / "index.html").read_text().split("Causes, first and last seen")[1]
+    row = causes[causes.index("<tbody>") :]
+    assert row.count("<tr>") == 1
+    assert row.index("2026-11-20 10:00:00 UTC") < row.index("2026-11-22 10:00:00 UTC") and ">3<" in row
+
+
+def test_a_report_that_came_by_another_way_is_read_once_and_listed(tmp_path):
+    """A folder copied from another machine, or made before there was a list."""
+    published(tmp_path / "elsewhere", "2026-11-20T100000Z_a", taken_at="2026-11-20T10:00:00Z")
+    (tmp_path / "elsewhere" / "2026-11-20T100000Z_a").rename(tmp_path / "2026-11-20T100000Z_a")
+    published(tmp_path, "2026-11-22T100000Z_a", taken_at="2026-11-22T10:00:00Z")
+    html = (tmp_path / "index.html").read_text()
+    assert "2026-11-20T100000Z_a/index.html" in html and "1 still there" in html
+
+
+def test_two_runs_that_end_together_lose_no_line(tmp_path):
+    """Eight processes write at once; every one is in the list."""
+    import multiprocessing
+
+    names = [f"2026-11-2{number}T100000Z_a" for number in range(8)]
+    with multiprocessing.get_context("fork").Pool(8) as pool:
+        pool.starmap(published, [(tmp_path, name) for name in names])
+    lines = (tmp_path / "index.jsonl").read_text().splitlines()
+    assert sorted(json.loads(line)["name"] for line in lines) == names
+    assert all(name in (tmp_path / "index.html").read_text() for name in names)
+
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+OPEN = "CMD001|email_worker|--queue"
+
+
+def week(folder: Path, **last) -> None:
+    """Seven daily reports with the cause in the second and third, and files as a report has them."""
+    for day in range(16, 23):
+        name = f"2026-11-{day}T100000Z_a"
+        ill = day in (17, 18)
+        facts = {} if ill else {"findings": [], "causes": [], "verdict": "ok"}
+        path = published(folder, name, taken_at=f"2026-11-{day}T10:00:00Z", **facts)
+        (path / "notebooks").mkdir()
+        (path / "notebooks" / "00_triage.ipynb").write_text("{}")
+        (path / "index.html").write_text("page")
+
+
+def left(folder: Path) -> list[int]:
+    return sorted(int(path.name[8:10]) for path in folder.glob("2026-*") if path.is_dir())
+
+
+def test_old_reports_go_by_age_and_by_count_but_never_the_newest(tmp_path):
+    """Three days; then one report; the newest stays whatever its age."""
+    week(tmp_path)
+    gone = archive.prune(tmp_path, (), 3, 0, NOW)
+    assert sorted(gone) == [f"2026-11-{day}T100000Z_a" for day in (16, 17, 18, 19, 20)]
+    assert left(tmp_path) == [21, 22] and "2026-11-19" not in (tmp_path / "index.html").read_text()
+    archive.prune(tmp_path, (), 0, 1, NOW)
+    archive.prune(tmp_path, (), 0.001, 0, NOW)
+    assert left(tmp_path) == [22] and os.path.exists(tmp_path / "latest" / "index.html")
+
+
+def test_the_last_report_of_a_cause_still_open_is_kept(tmp_path):
+    """It holds the proof of what is still wrong, however old."""
+    week(tmp_path)
+    archive.prune(tmp_path, [OPEN], 1, 1, NOW)
+    assert left(tmp_path) == [18, 22]
+
+
+def test_nothing_is_deleted_that_the_tool_did_not_make(tmp_path):
+    """A note in a report keeps the report; other folders, links and the sample are never touched."""
+    week(tmp_path)
+    (tmp_path / "2026-11-16T100000Z_a" / "my notes.txt").write_text("keep")
+    (tmp_path / "2026-11-17T100000Z_a" / "notebooks" / "mine").mkdir()
+    (tmp_path / "2026-11-17T100000Z_a" / "notebooks" / "mine" / "x.ipynb").write_text("{}")
+    outside = tmp_path.parent / f"{tmp_path.name}-outside"
+    outside.mkdir()
+    (tmp_path / "2026-11-18T100000Z_a" / "evidence").symlink_to(outside)
+    (tmp_path / "2026-01-01T000000Z_of_mine").mkdir()
+    archive.prune(tmp_path, (), 1, 1, NOW)
+    assert left(tmp_path) == [1, 16, 17, 18, 22] and outside.is_dir()
+
+
+def test_without_limits_nothing_is_deleted(tmp_path):
+    """0 means for ever."""
+    week(tmp_path)
+    assert archive.prune(tmp_path, (), 0, 0, NOW) == () and left(tmp_path) == list(range(16, 23))

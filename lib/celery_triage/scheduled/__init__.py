@@ -123,7 +123,7 @@ def _round(plan: Plan, collect: Callable[[], Collected], progress: Callable[[str
     except OSError as error:
         troubles.append(f"the state could not be written: {error}")
         deleted, unwritten = (), True
-    return Round(state.verdict, change, report, deleted, tuple(troubles), unwritten)
+    return Round(str(summary["verdict"]), change, report, deleted, tuple(troubles), unwritten)
 
 
 class CannotLook(Exception):
@@ -133,7 +133,7 @@ class CannotLook(Exception):
 def _worth(plan: Plan, kept: states.Kept, state: since.State) -> bool:
     """Whether this diagnosis is to be archived: it differs from the last archived one, or that is too old."""
     if kept.archived is None:
-        return True
+        return plan.archive_on_change or bool(plan.archive_every_s)
     if plan.archive_on_change and states.archived(state, "").what != kept.archived.what:
         return True
     then, now = seconds_of(kept.archived.at), seconds_of(state.taken_at)
@@ -156,12 +156,11 @@ def _latest(
     """Write ``latest.json`` (a run that archived has done it) and delete what is too old."""
     from ..model import dumps
     from ..report import archive
-    from ..report.archive import retention
 
     if report is None:
         name = archived.report if archived else None
         archive.write(plan.out / archive.STATE, dumps({**summary, "report": name}) + "\n")
-    return retention.prune(plan.out, states.needed(plan.out), plan.keep_days, plan.keep_count)
+    return archive.prune(plan.out, states.needed(plan.out), plan.keep_days, plan.keep_count)
 
 
 def _nothing(kept: states.Kept, plan: Plan, why: str) -> dict[str, Any]:

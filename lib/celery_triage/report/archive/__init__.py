@@ -8,29 +8,18 @@ evidence never replaces the last known state of a live stack.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ...model import dumps
 from . import entries, listing
-from .publishing import Leak, folder_name, publish, read_summary, staged, write
+from .publishing import Leak, folder_name, locked, publish, read_summary, staged, write
+from .retention import prune
 
-STATE, LOCK = "latest.json", ".archive.lock"
-
-
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """The archive for one process at a time: two runs that end together must not lose a line of each other.
-
-    It is held for milliseconds; a file system without locks (OSError) goes without."""
-    with (folder / LOCK).open("a") as handle:
-        with contextlib.suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+STATE = "latest.json"
 
 
 def refresh(archive: Path, newest: Path, summary: Mapping[str, Any], live: bool) -> None:
@@ -51,4 +40,4 @@ def _of_live(state: Path) -> bool:
     return (read_summary(state) or {}).get("origin") == "live"
 
 
-__all__ = ["Leak", "folder_name", "locked", "publish", "read_summary", "refresh", "staged", "write"]
+__all__ = ["Leak", "folder_name", "locked", "prune", "publish", "read_summary", "refresh", "staged", "write"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import re
@@ -17,6 +18,7 @@ from ...model import Evidence
 from ...show import units
 
 SUMMARY_LIMIT = 4 * 2**20
+LOCK = ".archive.lock"
 
 
 class Leak(Exception):
@@ -61,6 +63,17 @@ def publish(making: Path, archive: Path, name: str) -> Path:
             raise
         return final
     raise FileExistsError(f"there are 999 reports named {name}")
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """The archive for one process at a time: two runs that end together must not lose a line of each other.
+
+    It is held for milliseconds; a file system without locks (OSError) goes without."""
+    with (folder / LOCK).open("a") as handle:
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 def read_summary(path: Path) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ from typing import Any
 from ... import since
 from ...show import units
 from . import entries, listing
-from .publishing import write
+from .publishing import locked, write
 
 #: What a report folder holds. A file beside these is somebody's, and keeps the whole folder.
 OURS = re.compile(
@@ -31,8 +31,6 @@ def prune(
     (fingerprints) stands, and every folder with a file that is not the tool's own. Lines of deleted reports
     leave the list. Raises OSError where the list cannot be written.
     """
-    from . import locked
-
     if not (days or count):
         return ()
     with locked(folder):
