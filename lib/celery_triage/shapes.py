@@ -95,7 +95,9 @@ SHAPES: dict[str, Any] = {
     "results": {"servers": [{
         "key": str, "database": str, "services": [str], "purposes": _TEXTS, "exists": _TRUTH, "status": str,
         "why": _TEXT, "sqlstate": _TEXT, "tables": Each(_TRUTH), "schemas": Each([str]),
-        "alembic": ({"version": [str]}, None), "rows_estimate": _NUMBER, "time_zone": _TEXT,
+        "alembic": ({"version": [str]}, None),
+        "relations": ({"visible": [str], "all": [str], "complete": _TRUTH}, None),
+        "rows_estimate": _NUMBER, "time_zone": _TEXT,
         "latest": ({"done": _TEXT, "rows_last_hour": _NUMBER, "at_least": _TRUTH, "by_task": Each(
             {"done": _NUMBER, "failed": _NUMBER, "last": _TEXT}), "states": Each(_NUMBER), "clock": _TEXT,
             "sample": ({"rows": _NUMBER, "whole_table": _TRUTH, "oldest": _TEXT, "how": _TEXT}, None),

@@ -674,6 +674,11 @@ class Incident:
             "tables": {"celery_taskmeta": True, "celery_tasksetmeta": True},
             "schemas": {"celery_taskmeta": ["public"], "celery_tasksetmeta": ["public"]},
             "alembic": None,
+            "relations": {
+                "visible": ["celery_taskmeta", "celery_tasksetmeta"],
+                "all": ["public.celery_taskmeta", "public.celery_tasksetmeta"],
+                "complete": True,
+            },
             "rows_estimate": 1600,
             "time_zone": "Etc/UTC",
             "latest": {

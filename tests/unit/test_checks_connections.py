@@ -9,6 +9,8 @@ from evidence import (
     NO_BROKER,
     NO_DRIVER,
     NO_DRIVER_BEAT,
+    RESULT,
+    TOKEN,
     WORKERS,
     Incident,
     banner,
@@ -306,3 +308,45 @@ def test_a_port_that_the_container_does_not_have_is_corrected():
         "exact",
     )
     assert {(edit.old, edit.new) for edit in cause.remedy.edits} == {(":6380", ":6379")}
+
+
+OTHER = "‹secret:9f00›"
+
+
+def made_with(password, stack=None):
+    """Refused logins; PostgreSQL's container carries this password for the user of the URL."""
+    env = {"POSTGRES_USER": "backend", "POSTGRES_PASSWORD": password}
+    return (stack or refused_login()).item("postgres", env=env)
+
+
+def test_a_password_that_the_server_was_made_with_and_refuses_was_changed_there():
+    """The masks are the same, so no file is wrong: was the change meant?"""
+    (cause,) = causes(made_with(TOKEN))
+    assert (cause.name, cause.object, cause.certainty) == ("login-refused", "postgres:5432", "confirmed")
+    assert f"POSTGRES_PASSWORD is the password of the URL: {TOKEN}" in cause.proof[1].text
+    assert [option.name for option in cause.remedy.options] == ["write-new", "set-on-server"]
+    command = cause.remedy.options[1].commands[0]
+    assert TOKEN not in command and "printf %s \"$POSTGRES_PASSWORD\"" in command
+    assert cause.remedy.risk and cause.remedy.question
+
+
+def test_a_server_that_was_made_with_another_password_leaves_it_to_a_person():
+    """Which one is right nobody here can know; where it is written is told."""
+    (cause,) = causes(made_with(OTHER))
+    assert cause.remedy.kind == "manual" and "POSTGRES_PASSWORD" in cause.remedy.summary
+    assert f"another password than that of the URL ({TOKEN}): {OTHER}" in cause.proof[1].text
+
+
+def test_a_service_that_is_let_in_with_another_password_is_named():
+    """Two services use different passwords for one user: their masks differ, and one works."""
+    stack = refused_login()
+    stack.env["celery_beat"]["CELERY_RESULT_BACKEND"] = RESULT.replace(TOKEN, OTHER)
+    refused = stack.evidence().data("postgres")["servers"][0]
+    refused = {**refused, "services": [*WORKERS, "flower"]}
+    let_in = {**refused, "services": ["celery_beat"], "status": "ok", "sqlstate": None, "error_kind": None}
+    let_in |= {"databases": {"ai_backend": {"owner": "backend"}}, "wanted": {"ai_backend": {
+        "exists": True, "services": ["celery_beat"]}}}
+    stack.section("postgres", "partial", "one login was refused", {"servers": [refused, let_in]})
+    (cause,) = causes(stack)
+    assert cause.services == ("data_sync_worker", "email_worker", "flower", "payment_worker")
+    assert f"celery_beat is let in as the same user with another password ({OTHER}" in cause.proof[1].text

@@ -82,7 +82,28 @@ def down():
     return stack
 
 
-FIRES = {"DBS001": missing, "DBS002": no_role, "DBS003": full, "DBS004": down}
+#: Worker and PostgreSQL of the fault migration-missing (Celery 5.7.0, psycopg 3.3.9, PostgreSQL 15).
+NO_TABLE = [
+    "[2026-11-23 14:13:29,003: ERROR/ForkPoolWorker-1] Task invoices.open_invoices["
+    "ae3c5716-fbdd-4cdb-9981-cf4ec1e9c619] raised unexpected: ProgrammingError('(psycopg.errors."
+    'UndefinedTable) relation "invoices" does not exist\\nLINE 1: SELECT count(*) FROM invoices\')',
+    "Traceback (most recent call last):",
+    '  File "/usr/local/lib/python3.11/dist-packages/psycopg/cursor.py", line 117, in execute',
+    "    raise ex.with_traceback(None)",
+    'sqlalchemy.exc.ProgrammingError: (psycopg.errors.UndefinedTable) relation "invoices" does not exist',
+]
+
+
+def no_table(*there, table="invoices", **entry):
+    """A task failed for want of a table; ``there`` is what the database holds beside Celery's own tables."""
+    stack = Incident().say("data_sync_worker", *[line.replace("invoices", table) for line in NO_TABLE])
+    told = stack.evidence().data("results")["servers"][0]
+    visible = [*[name for name in told["relations"]["visible"] if name != table], *there]
+    relations = {"visible": visible, "all": [f"public.{name}" for name in visible], "complete": True}
+    return stack.section("results", "ok", "", {"servers": [{**told, "relations": relations, **entry}]})
+
+
+FIRES = {"DBS001": missing, "DBS002": no_role, "DBS003": full, "DBS004": down, "DBS005": no_table}
 
 
 def only(stack):
@@ -202,3 +223,64 @@ def test_a_stack_without_postgresql_is_not_concerned():
     outcomes = {o.code: o.outcome for o in diagnose(stack.evidence()).outcomes}
     assert {code: outcomes[code] for code in FIRES} == dict.fromkeys(FIRES, "not_applicable")
     assert ready("email_worker")
+
+
+def test_a_table_that_a_task_names_and_the_database_lacks_is_a_warning_about_the_task():
+    """The worker lives; what is told is what the list of tables and the log say."""
+    cause = only(no_table())
+    assert (cause.name, cause.object, cause.severity) == ("table-missing", "invoices", "warning")
+    assert (cause.certainty, cause.remedy.kind, cause.services) == (
+        "inferred",
+        "manual",
+        ("data_sync_worker",),
+    )
+    assert "no invoices; no alembic_version" in cause.proof[0].text
+    assert "to_regclass('\"'\"'invoices'\"'\"')" in cause.verify[0] and " -d ai_backend " in cause.verify[0]
+
+
+def test_what_alembic_says_stands_beside_the_missing_table():
+    """An empty alembic_version and one at a revision are not the same."""
+    at = no_table(alembic={"version": ["1975ea83b712"]}, schemas={"alembic_version": ["public"]})
+    none = no_table(alembic={"version": []}, schemas={"alembic_version": ["public"]})
+    assert "alembic_version: 1975ea83b712" in only(at).proof[0].text
+    assert "alembic_version: empty" in only(none).proof[0].text
+
+
+def test_celerys_own_table_that_went_under_a_running_worker_is_made_by_a_restart():
+    """Celery makes it once in the life of a process."""
+    cause = only(no_table(table="celery_taskmeta"))
+    assert (cause.name, cause.severity, cause.remedy.kind) == ("result-table-missing", "critical", "exact")
+    restart, wait = cause.remedy.commands
+    assert restart == "docker restart ai_backend_data_sync_worker"
+    # Until the table is there the other workers lose their results as well.
+    assert wait.startswith("timeout 60 sh -c 'until docker exec ai_infra_postgres psql ")
+
+
+def test_a_table_that_is_there_by_now_is_history():
+    """Somebody applied the migration since."""
+    diagnosis = diagnose(no_table("invoices").evidence())
+    assert diagnosis.causes == ()
+    assert [f.state for f in diagnosis.findings if f.code == "DBS005"] == ["history"]
+
+
+def test_a_table_in_a_schema_that_the_bare_name_does_not_find_is_missing():
+    """`search_path` decides: what stands elsewhere is not found."""
+    stack = no_table()
+    entry = stack.evidence().data("results")["servers"][0]
+    entry["relations"]["all"].append("billing.invoices")
+    assert only(stack.section("results", "ok", "", {"servers": [entry]})).object == "invoices"
+
+
+def test_whether_a_table_is_missing_is_unknown_where_not_all_tables_were_seen():
+    """A bundle of an older version has no list, a huge database only a part of one."""
+    for relations in (None, {"visible": [], "all": [], "complete": False}):
+        diagnosis = diagnose(no_table(relations=relations).evidence())
+        outcome = next(one for one in diagnosis.outcomes if one.code == "DBS005")
+        assert (outcome.outcome, diagnosis.causes) == ("unknown", ())
+
+
+def test_a_text_about_a_missing_table_is_no_finding():
+    """A task logged a support ticket."""
+    ticket = '[2026-11-23 14:13:29,003: ERROR/ForkPoolWorker-1] ticket: relation "invoices" does not exist'
+    diagnosis = diagnose(Incident().say("data_sync_worker", ticket).evidence())
+    assert [finding.code for finding in diagnosis.findings] == []

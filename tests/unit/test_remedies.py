@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shlex
 import subprocess
 
@@ -23,6 +24,7 @@ from celery_triage.remedies import (
     recreate,
     restart,
     sed,
+    set_password,
     unified,
 )
 from celery_triage.stack import Stack
@@ -298,6 +300,26 @@ def test_hostile_names_stay_one_word():
     assert identifier('a"b') == '"a""b"'
     assert shlex.split(restart([stack.get("postgres")])[0]) == ["docker", "restart", "x; rm -rf /"]
     assert shlex.split(psql(stack.get("postgres"), "me", "SELECT 1"))[-1] == "SELECT 1"
+
+
+def test_a_password_is_set_from_the_servers_own_environment(tmp_path):
+    """Real shells, a docker and a psql that write down what they get: the password is on no command line."""
+    for name, body in (
+        ("docker", 'echo "$@" >> "$TOLD"; shift 3; exec "$@"'),
+        ("psql", 'echo "$@" >> "$TOLD"; cat >> "$TOLD"'),
+    ):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n", "utf-8")
+        (tmp_path / name).chmod(0o755)
+    server = Stack(Incident().item("postgres", name="a b").evidence().data("containers")).get("postgres")
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    env = {"PATH": path, "TOLD": str(tmp_path / "told"), "POSTGRES_PASSWORD": "hunter2"}
+    subprocess.run(["sh", "-c", set_password(server, 'o"d\'d')], env=env, check=True)
+    assert (tmp_path / "told").read_text("utf-8").splitlines() == [
+        "exec -i a b psql -q -v ON_ERROR_STOP=1 -U postgres -d postgres",
+        "-q -v ON_ERROR_STOP=1 -U postgres -d postgres",
+        '\\set password `printf %s "$POSTGRES_PASSWORD"`',
+        "ALTER ROLE \"o\"\"d'd\" PASSWORD :'password'",
+    ]
 
 
 def test_life_is_verified_by_state_and_by_a_ping_of_each_worker():

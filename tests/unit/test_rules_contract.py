@@ -40,6 +40,7 @@ GIVEN_OUT = {
     "DBS002": "role-missing",
     "DBS003": "connections-exhausted",
     "DBS004": "database-server-down",
+    "DBS005": "table-missing",
     "LOG001": "unrecognised-death",
     "LOG002": "known-death",
     "PKG001": "package-missing",

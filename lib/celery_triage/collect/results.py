@@ -1,4 +1,5 @@
-"""The section `results`: Celery's result tables and Alembic's version, in each database that exists.
+"""The section `results`: Celery's result tables, Alembic's version and the names of all tables, in each
+database that exists.
 
 One login to each database that a result backend or database URL means, after ``pg_database`` has said that
 it exists and that this user may connect (a refused login would be a FATAL line of our own in the server's
@@ -36,6 +37,7 @@ STATEMENT_TIMEOUT_MS = 2000
 MOST_DATABASES = 8
 MOST_NAMES = 300
 MOST_VERSIONS = 20
+MOST_RELATIONS = 1000
 
 #: Names that Celery gives its tables (``database_table_names`` can change them), and Alembic's.
 TABLES = ("celery_taskmeta", "celery_tasksetmeta")
@@ -60,6 +62,11 @@ STATEMENTS = {
           FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
          WHERE c.relname = ANY(%s) AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
          ORDER BY pg_table_is_visible(c.oid) DESC, n.nspname LIMIT 100""",
+    "relations": """
+        SELECT n.nspname, c.relname, pg_table_is_visible(c.oid)
+          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+         WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND n.nspname <> 'information_schema'
+           AND n.nspname !~ '^pg_' ORDER BY c.relname, n.nspname LIMIT %s""",
     "columns": """
         SELECT a.attname, format_type(a.atttypid, NULL),
                EXISTS (SELECT FROM pg_index i
@@ -103,7 +110,7 @@ def blanks(
             "key": server["key"], "database": clean(database, 200), "services": list(wanted["services"]),
             "purposes": sorted(purposes.get(database, ())), "exists": wanted["exists"], "status": status,
             "why": why, "sqlstate": None, "tables": dict.fromkeys(TABLES), "schemas": {}, "alembic": None,
-            "rows_estimate": None, "time_zone": None, "latest": None}
+            "relations": None, "rows_estimate": None, "time_zone": None, "latest": None}
     return found
 
 
@@ -162,6 +169,7 @@ def _read(connection: psycopg.Connection, entry: dict[str, Any], clean: Callable
     entry["tables"] = {name: name in found for name in TABLES}
     entry["schemas"] = {name: [clean(facts[0], 200) for facts in rows]
                         for name, rows in sorted(found.items())}
+    entry["relations"] = _relations(connection, clean)
     why = []
     if ALEMBIC in found:
         schema, _, kind, _, readable, _ = found[ALEMBIC][0]
@@ -186,6 +194,18 @@ def _read(connection: psycopg.Connection, entry: dict[str, Any], clean: Callable
             absolute = columns["date_done"][0].endswith("with time zone")
             entry["latest"] = latest(rows, clock, 0.0 if absolute else offset, entry["time_zone"], clean)
     entry.update(status="partial" if why else "ok", why="; ".join(why))
+
+
+def _relations(connection: psycopg.Connection, clean: Callable[..., str]) -> dict[str, Any]:
+    """The names of tables, views and sequences: `visible` those that a statement finds by their bare name,
+    `all` of them with their schemas. `complete` is false where there are more than MOST_RELATIONS."""
+    rows = connection.execute(STATEMENTS["relations"], (MOST_RELATIONS + 1,)).fetchall()
+    told: dict[str, Any] = {"visible": [], "all": [], "complete": len(rows) <= MOST_RELATIONS}
+    for schema, name, visible in rows[:MOST_RELATIONS]:
+        if visible:
+            told["visible"].append(clean(name, 200))
+        told["all"].append(clean(f"{schema}.{name}", 400))
+    return told
 
 
 def _not_to_be_read(columns: Mapping[str, tuple[str, bool]], estimate: float) -> str:

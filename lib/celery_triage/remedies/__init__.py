@@ -1,7 +1,15 @@
 """What cures a finding: edits of a file, commands to paste, and the patch made of the edits. Pure: nothing
 here writes or runs anything."""
 
-from celery_triage.remedies.commands import alive, create_database, identifier, psql, recreate, restart
+from celery_triage.remedies.commands import (
+    alive,
+    create_database,
+    identifier,
+    psql,
+    recreate,
+    restart,
+    set_password,
+)
 from celery_triage.remedies.patch import beside_secrets, exact_edits, patch, unified
 from celery_triage.remedies.places import Change, Changes, changes, locate, sed
 
@@ -20,5 +28,6 @@ __all__ = [
     "recreate",
     "restart",
     "sed",
+    "set_password",
     "unified",
 ]

@@ -43,7 +43,7 @@ def create_database(server: Service, database: str, owner: str | None) -> str:
     return psql(server, superuser, f"CREATE DATABASE {identifier(database)}{owned}")
 
 
-def psql(server: Service, superuser: str, statement: str) -> str:
+def psql(server: Service, superuser: str, statement: str, database: str = "postgres") -> str:
     """One SQL statement inside the server's own container, by its local socket (no password on the line)."""
     return shlex.join(
         [
@@ -56,11 +56,24 @@ def psql(server: Service, superuser: str, statement: str) -> str:
             "-U",
             superuser,
             "-d",
-            "postgres",
+            database,
             "-c",
             statement,
         ]
     )
+
+
+def set_password(server: Service, role: str) -> str:
+    """The command that gives a role the password that its server's container has in ``POSTGRES_PASSWORD``.
+
+    The password is on no command line: psql takes it from the environment inside the container (a backquoted
+    command of ``\\set``, in psql of every version that is still supported)."""
+    superuser = server.env.get("POSTGRES_USER") or server.env.get("POSTGRESQL_USERNAME") or "postgres"
+    set_ = '\\set password `printf %s "$POSTGRES_PASSWORD"`'
+    alter = f"ALTER ROLE {identifier(role)} PASSWORD :'password'"
+    told = shlex.join(["printf", "%s\\n", set_, alter])
+    asked = ["docker", "exec", "-i", server.name, "psql", "-q", "-v", "ON_ERROR_STOP=1", "-U", superuser]
+    return f"{told} | {shlex.join([*asked, '-d', 'postgres'])}"
 
 
 def identifier(name: str) -> str:

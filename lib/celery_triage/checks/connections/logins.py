@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from celery_triage.checks.connections import passwords
 from celery_triage.checks.connections.shared import DEATHS, idle_states, used
 from celery_triage.checks.registry import Look, NotApplicable, check
 from celery_triage.checks.reports import healed, reported
 from celery_triage.checks.words import listed
-from celery_triage.model import Finding, Proof, Remedy
-from celery_triage.remedies import alive, recreate
+from celery_triage.model import Finding, Proof
+from celery_triage.remedies import alive
 
 
 @check(
@@ -18,7 +19,7 @@ from celery_triage.remedies import alive, recreate
     "login-refused",
     severity="critical",
     needs=("containers", "redis", "postgres"),
-    uses=("logs/*", "events"),
+    uses=("logs/*", "events", "compose"),
     step="database",
     predicts=DEATHS,
 )
@@ -26,7 +27,9 @@ def login_refused(look: Look) -> Iterator[Finding]:
     """The server of a result backend refuses the user or the password of the URL.
 
     ## What
-    The login of each URL was tried once, to the server's own container, with a maintenance database.
+    The login of each URL was tried once, to the server's own container, with a maintenance database. Masks
+    are the same for the same password, so it shows whether others are let in with another one, and whether
+    a PostgreSQL container was made with the password of the URL.
 
     ## Why
     Worker and beat end at their start (Celery 5.5 and later) or lose every result (up to 5.4).
@@ -40,7 +43,8 @@ def login_refused(look: Look) -> Iterator[Finding]:
     data folder.
 
     ## Do
-    Write the right password where it is set (an env file, a secret), or set it anew on the server.
+    Write the right password where it is set (the finding names the line), or set it anew on the server. Where
+    the server's own container was made with the password of the URL, it was changed later: was that meant?
 
     ## False alarms
     The login was made from the engine's machine, so a rule for addresses (`pg_hba.conf`) may treat the
@@ -54,7 +58,7 @@ def login_refused(look: Look) -> Iterator[Finding]:
     "broker-login-refused",
     severity="critical",
     needs=("containers", "redis"),
-    uses=("logs/*", "events"),
+    uses=("logs/*", "events", "compose"),
     step="broker",
     predicts=DEATHS,
 )
@@ -124,22 +128,20 @@ def _refused_login(look: Look, section: str, server: Mapping[str, Any], purpose:
     if not services:
         return
     user = server.get("user") or "default"
+    pairs = [(one, url) for one in services if (url := passwords.url_for(one, purpose, family)) is not None]
+    down = [one for one in services if look.seen(one).effect(None, (1,)) and one.latest.get("restart_count")]
     names = listed([service.label for service in services])
     proof = [Proof(section, f"{server['key']}: {server.get('why')} ({server.get('via')})")]
     for service in services:
         proof += look.seen(service).proof()
+    proof[1:1] = passwords.compared(look, section, server, pairs, purpose)
     yield look.finding(
         f"{server['key']} refuses the login of {names} (user {user})",
         services=tuple(service.label for service in services),
         object=server["key"],
         proof=proof,
         certainty="confirmed" if any(look.seen(one).effect() for one in services) else "inferred",
-        remedy=Remedy(
-            "manual",
-            f"Write the right password for {user} where the URL of these services is set, or set it anew on "
-            f"{server.get('container') or server['key']}; then make the containers anew.",
-            commands=recreate(look.stack, services),
-        ),
+        remedy=passwords.remedy(look, section, server, pairs, down),
         verify=alive(services),
         service_states=idle_states(services, purpose),
     )

@@ -1,5 +1,6 @@
-"""The PostgreSQL behind result backends and database URLs: databases, roles, room for connections."""
+"""The PostgreSQL behind result backends and database URLs: databases, roles, room for connections,
+tables."""
 
-from celery_triage.checks.database import existence, server
+from celery_triage.checks.database import existence, server, tables
 
-__all__ = ["existence", "server"]
+__all__ = ["existence", "server", "tables"]
