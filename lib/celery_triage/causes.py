@@ -271,7 +271,9 @@ def _reaches(
     if prediction.on == "itself":
         if cause.service_states.get(label, cause.state) != "active" or label not in cause.services:
             return False
-    elif not any(leads_to(stack, label, owner) for owner in cause.services):
+    elif prediction.on == "users" and not any(leads_to(stack, label, owner) for owner in cause.services):
+        return False
+    if prediction.when is not None and not prediction.when(cause, finding, stack, label):
         return False
     return not prediction.exits or courses.of(label).last_exit in prediction.exits
 

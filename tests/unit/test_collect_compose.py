@@ -433,3 +433,18 @@ def test_places_point_at_the_text():
     for name, place in parsed.service("email_worker").environment():
         line = INCIDENT.splitlines()[place.line - 1]
         assert line[place.col - 1 :].strip('"') == place.value, name
+
+
+def test_the_services_of_a_file_that_is_only_extended_are_none_of_the_project(tmp_path):
+    """What they say counts where a service extends them; profiles and scale are told as written."""
+    base, common = write(
+        tmp_path,
+        docker_compose__yml="services:\n  mail:\n    extends: {file: common.yml, service: worker}\n"
+                            "    profiles: [mail]\n    scale: 2\n",
+        common__yml="services:\n  worker:\n    image: app:1\n  unused:\n    image: app:1\n",
+    )
+    told = section([base], tmp_path)
+    assert list(told.data["services"]) == ["mail"]
+    assert values(told, "mail", "image") == ["app:1"]
+    assert values(told, "mail", "profiles") == [["mail"]] and values(told, "mail", "scale") == ["2"]
+    assert {file["path"]: file["extended"] for file in told.data["files"]} == {base: False, common: True}

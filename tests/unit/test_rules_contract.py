@@ -28,6 +28,7 @@ GIVEN_OUT = {
     "BRK003": "queue-without-consumer",
     "BRK004": "broker-wrong-database",
     "BRK005": "backlog-growing",
+    "CHG001": "edited-not-recreated",
     "CMD001": "unknown-option",
     "CMD002": "subcommand-not-available",
     "CMD003": "app-module-missing",

@@ -37,17 +37,19 @@ class Prediction:
     """What a rule, where it is right, makes visible elsewhere.
 
     ``codes`` are the findings that it explains, ``on`` whose they are: ``itself`` (the same service) or
-    ``users`` (services whose URL leads to the finding's service). ``exits`` are the exit codes with which the
-    last life of that service must have ended; none means that any will do.
+    ``users`` (services whose URL leads to the finding's service) or ``anyone``. ``exits`` are the exit codes
+    with which the last life of that service must have ended; none means that any will do. ``when`` decides
+    further, for each service, by the two findings (the one that explains first).
     """
 
     codes: tuple[str, ...]
     on: str = "itself"
     exits: tuple[int, ...] = ()
+    when: Callable[[Finding, Finding, Stack, str], bool] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        if self.on not in ("itself", "users"):
-            raise ValueError(f"a prediction is about itself or users, not {self.on!r}")
+        if self.on not in ("itself", "users", "anyone"):
+            raise ValueError(f"a prediction is about itself, users or anyone, not {self.on!r}")
 
 
 @dataclass(frozen=True)

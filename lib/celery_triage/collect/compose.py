@@ -29,7 +29,7 @@ from celery_triage.redact import Redactor, is_no_secret, is_secret_name
 SIZE = 512 * 2**10
 FILES = 20
 _KEPT = ("command", "entrypoint", "image", "build", "env_file", "healthcheck", "networks", "restart",
-         "depends_on", "container_name", "deploy", "working_dir", "user", "ports", "extends")
+         "depends_on", "container_name", "deploy", "working_dir", "user", "ports", "extends", "profiles", "scale")
 _ASSIGNMENT = re.compile(
     r"\s{0,80}(?:export\s{1,80})?([A-Za-z_][\w.\-]*+)\s{0,80}(?:=|:\s)(.*)", re.DOTALL)
 _NAME_ONLY = re.compile(r"\s*[A-Za-z_]\w*\s*")
@@ -82,17 +82,20 @@ class Project:
         self._documents: list[document.Document | None] = []
         self._at: dict[str, int] = {}
 
-    def add(self, path: str) -> int:
-        """Read one file and those that it includes or extends; its index. Included ones stand before it."""
+    def add(self, path: str, *, extended: bool = False) -> int:
+        """Read one file and those that it includes or extends; its index. Included ones stand before it.
+        The services of a file that is only ``extended`` are none of the project."""
         path = os.path.normpath(path)
         if path in self._at:
+            self._files[self._at[path]]["extended"] &= extended
             return self._at[path]
         entry = {"path": path, "readable": False, "why": "", "modified": None, "lines": [], "hashes": []}
         text, parsed = "", None
         try:
             if len(self._files) >= FILES:
                 raise Unreadable(f"more than {FILES} files")
-            text, entry["modified"] = _read(path, self._emit)
+            text, about = _read(path, self._emit)
+            entry.update(about)
             parsed = document.parse(text)
             if not parsed.is_compose:
                 parsed = None
@@ -105,13 +108,14 @@ class Project:
         for other in parsed.includes() if parsed else ():
             self.add(os.path.join(os.path.dirname(path), other))
         index = self._at[path] = len(self._files)
+        entry["extended"] = extended
         self._files.append(entry)
         self._documents.append(parsed)
         entry["text"] = text if entry["readable"] else ""
         if parsed:
             self._learn(parsed)
             for other in parsed.extended_files():
-                self.add(os.path.join(os.path.dirname(path), other))
+                self.add(os.path.join(os.path.dirname(path), other), extended=True)
         return index
 
     def _learn(self, parsed: document.Document) -> None:
@@ -127,13 +131,14 @@ class Project:
             lines = _split(entry.pop("text"))
             spans = parsed.secret_spans() if parsed else ()
             entry["lines"], entry["hashes"] = mask_lines(lines, self._redactor, spans)
+            _forget(entry)
         return self._files
 
     def services(self) -> dict[str, dict[str, Any]]:
         """For each service and key all places where it stands, in the order in which later ones win."""
         result: dict[str, dict[str, Any]] = {}
         for index, parsed in enumerate(self._documents):
-            if parsed is None:
+            if parsed is None or self._files[index]["extended"]:
                 continue
             for name in parsed.service_names:
                 told = result.setdefault(name, {**{key: [] for key in _KEPT}, "environment": {}})
@@ -191,7 +196,8 @@ class Project:
         """One env file, its secrets learnt; `finish` gives it its lines, hashes and values."""
         entry = {"path": path, "readable": False, "missing": False, "why": "", "modified": None}
         try:
-            text, entry["modified"] = _read(path, self._emit)
+            text, about = _read(path, self._emit)
+            entry.update(about)
             assignments = assignments_of(text)
         except Unreadable as error:
             return {**entry, "missing": isinstance(error, Missing), "why": str(error)}
@@ -208,6 +214,7 @@ class Project:
         spans = [one.span(lines) for one in assignments
                  if is_secret_name(one.name) and not is_no_secret(one.value)]
         entry["lines"], entry["hashes"] = mask_lines(lines, self._redactor, spans)
+        _forget(entry)
         entry["values"] = {}
         for one in assignments:
             value = self._redactor.value(one.name, one.value)
@@ -295,8 +302,8 @@ def _where(index: int, place: document.Place) -> dict[str, Any]:
     return {"file": index, "line": place.line, "end_line": place.end_line, "col": place.col}
 
 
-def _read(path: str, emit: Emit) -> tuple[str, str]:
-    """(text, time of the last change) of a regular file. Unreadable."""
+def _read(path: str, emit: Emit) -> tuple[str, dict[str, Any]]:
+    """(text, what the entry of a regular file says of it: see `_about`). Unreadable."""
     if not os.path.isabs(path):
         raise Unreadable("its path is not absolute, so it is not known which file is meant")
     with emit.asking(f"read the file {path}") as asked:
@@ -324,4 +331,44 @@ def _read(path: str, emit: Emit) -> tuple[str, str]:
     if len(raw) > SIZE:
         raise Unreadable(f"it is larger than {SIZE // 2**10} KiB")
     modified = datetime.fromtimestamp(told.st_mtime, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    return raw.decode("utf-8", "backslashreplace"), modified
+    return raw.decode("utf-8", "backslashreplace"), {"modified": modified, **_about(path, raw)}
+
+
+def _about(path: str, raw: bytes) -> dict[str, Any]:
+    """What an edit of the file must know beside its lines: `real` the file itself where the path leads to it
+    by a link; `crlf` whether its lines end with CR LF, None where some do; `newline` whether its last line
+    ends; `odd` the lines (from 0) with bytes that are no UTF-8."""
+    pieces = raw.split(b"\n")
+    newline = not pieces[-1]
+    pieces = pieces[:-1] if newline else pieces
+    ends = {piece.endswith(b"\r") for piece in (pieces if newline else pieces[:-1])}
+    return {"real": _behind(path) if os.path.islink(path) else None, "newline": newline,
+            "crlf": None if len(ends) > 1 else True in ends,
+            "odd": [at for at, piece in enumerate(pieces)
+                    if not _is_text(piece) or (at == len(pieces) - 1 and not newline and piece[-1:] == b"\r")]}
+
+
+def _behind(path: str) -> str:
+    """The file that a link leads to, its folder spelt as it was where that is possible: a patch names it from
+    there."""
+    target = path
+    for _ in range(40):
+        if not os.path.islink(target):
+            break
+        target = os.path.normpath(os.path.join(os.path.dirname(target), os.readlink(target)))
+    real = os.path.realpath(path)
+    return target if os.path.realpath(target) == real else real
+
+
+def _is_text(piece: bytes) -> bool:
+    try:
+        piece.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _forget(entry: dict[str, Any]) -> None:
+    """The hashes of lines that cannot be shown as they are: no patch can hold them."""
+    for at in entry.pop("odd", ()):
+        entry["hashes"][at] = None

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
-from celery_triage.collect import containers, target
+from celery_triage.collect import containers, images, target
 from celery_triage.collect.docker import Engine, EngineError, Forbidden, NotFound
 from celery_triage.collect.probe import Emit, Source, now
 from celery_triage.model import Section
@@ -189,6 +189,7 @@ def _look(engine: Engine, listed: list[dict], members: list[dict], skew: float) 
             other["label"] = target.neighbour_label(entry, taken)
             taken.add(other["label"])
             items.append(other)
+    images.tell(engine, items)
     return items, at
 
 
