@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from tests.lab.pairs import laid_over, together
 from tests.lab.waiting import CONDITIONS
 
 FOLDER = Path(__file__).resolve().parent / "faults"
@@ -20,6 +21,7 @@ STEP_KINDS = ("sql", "task", "run", "wait", "compose")
 _KEYS = {
     "title", "like", "edits", "infra", "image", "steps", "wait_for", "expect", "choice", "manual",
     "quiet_seconds", "stopped_ok", "gone_ok", "true_health", "long",
+    "alone", "pair",
 }  # fmt: skip
 _EXPECT_KEYS = {"causes", "verdict", "not"}
 _CAUSE_KEYS = {"name", "services", "object", "state"}
@@ -32,12 +34,13 @@ class BadFault(ValueError):
 
 @dataclass(frozen=True)
 class ExpectedCause:
-    """A cause that the diagnosis must name. ``services`` is a set; ``object`` None means that any will do."""
+    """A cause that the diagnosis must name. ``services`` is a set; ``object`` None means that any will do;
+    ``state`` is one word or one for each service."""
 
     name: str
     services: frozenset[str]
     object: str | None
-    state: str
+    state: str | Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,7 @@ class Fault:
     gone_ok: tuple[str, ...] = ()
     true_health: tuple[str, ...] = ()
     long: bool = False
+    alone: bool = False
 
 
 def fault_names(folder: Path | str = FOLDER) -> list[str]:
@@ -130,23 +134,36 @@ def load_fault(fault: str | Path, folder: Path | str = FOLDER) -> Fault:
         gone_ok=tuple(spec.get("gone_ok") or ()),
         true_health=tuple(spec.get("true_health") or ()),
         long=bool(spec.get("long", False)),
+        alone=bool(spec.get("alone", False)),
     )
 
 
 def _read(path: Path, bad) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The file's Compose override and its x-fault block, laid over those of the fault that it is ``like``."""
+    """The file's Compose override and its x-fault block, with those of the faults that it is ``like`` or a
+    ``pair`` of."""
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     if not isinstance(content, dict) or not isinstance(content.get("x-fault"), dict):
         raise bad("a fault is a Compose file with an x-fault block")
     spec = content.pop("x-fault")
+    pair = spec.pop("pair", None)
+    if pair is not None:
+        if not isinstance(pair, list) or len(pair) != 2 or "like" in spec:
+            raise bad("a pair is of two faults, and not like a third")
+        parts = [_read(_beside(path, name, bad), bad) for name in pair]
+        content = laid_over(laid_over(parts[0][0], parts[1][0]), content)
+        return content, together([part[1] for part in parts], spec, bad)
     like = spec.pop("like", None)
     if like is None:
         return content, spec
-    other = path.with_name(f"{like}.yml")
-    if not other.is_file() or other == path:
-        raise bad(f"there is no other fault {like} that it could be like")
-    content_there, spec_there = _read(other, bad)
+    content_there, spec_there = _read(_beside(path, like, bad), bad)
     return content_there | content, spec_there | spec
+
+
+def _beside(path: Path, name: str, bad) -> Path:
+    other = path.with_name(f"{name}.yml")
+    if not other.is_file() or other == path:
+        raise bad(f"there is no other fault {name} beside it")
+    return other
 
 
 def _known(given: Mapping[str, Any], known: set[str], bad, where: str) -> None:

@@ -3,9 +3,13 @@ FAULTS      ?=
 FAULTS_DIR  ?= tests/lab/faults
 FAULTS_JSON ?=
 FAULTS_ARGS ?=
+JOBS        ?= 1
+
+# The table is of the lab's own faults and of what the remedies came to, so not of another folder or mode.
+FAULTS_TABLE ?= $(if $(FAULTS_ARGS)$(filter-out tests/lab/faults,$(FAULTS_DIR)),,tests/lab/RESULTS.md)
 
 .PHONY: faults
 
-faults: $(STAMP)  ## run the faults (FAULTS="a b", FAULTS_DIR=folder, FAULTS_JSON=file, FAULTS_ARGS=--no-op)
-	@$(PYTHON) -m tests.lab.runner $(FAULTS) --faults-dir "$(FAULTS_DIR)" \
-	  $(if $(FAULTS_JSON),--json "$(FAULTS_JSON)") $(FAULTS_ARGS)
+faults: $(STAMP)  ## run the faults (FAULTS="a b", JOBS=2 side by side, FAULTS_DIR=folder, FAULTS_JSON=file)
+	@$(PYTHON) -m tests.lab.runner $(FAULTS) --faults-dir "$(FAULTS_DIR)" --jobs "$(JOBS)" \
+	  $(if $(FAULTS_TABLE),--table "$(FAULTS_TABLE)") $(if $(FAULTS_JSON),--json "$(FAULTS_JSON)") $(FAULTS_ARGS)

@@ -19,6 +19,8 @@ Command line: ``python -m tests.lab.images [FAULT…]`` builds what these faults
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import os
 import platform
@@ -27,7 +29,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -93,21 +95,25 @@ def app_image(wanted: tuple[str, ...]) -> str:
     """The name of the application image with these requirement lines; builds it where it is missing."""
     base = python_image()
     tag = app_tag(base, wanted)
-    if _exists(tag):
-        return tag
+    with to_build(tag) as missing:
+        if missing:
+            _build_app(tag, base, wanted)
+    return tag
+
+
+def _build_app(tag: str, base: str, wanted: tuple[str, ...]) -> None:
     with tempfile.TemporaryDirectory(prefix="lab-image-") as folder:
         context = Path(folder) / "context"
         shutil.copytree(SOURCES / "app", context, ignore=shutil.ignore_patterns("__pycache__"))
         (context / "wheels").mkdir()
         (context / "requirements.txt").write_text("\n".join(wanted) + "\n")
-        wheels = _fetch_wheels(wanted, base)
+        wheels = fetch_wheels(wanted, base)
         pip_args = ""
         if wheels is not None:
             for wheel in wheels.iterdir():
                 shutil.copy2(wheel, context / "wheels")
             pip_args = "--no-index --find-links /wheels"
-        _docker_build(tag, context, BASE=base, PIP_ARGS=pip_args)
-    return tag
+        docker_build(tag, context, BASE=base, PIP_ARGS=pip_args)
 
 
 def app_tag(base: str, wanted: tuple[str, ...]) -> str:
@@ -119,6 +125,13 @@ def _base() -> str:
     base = os.environ.get("LAB_BASE") or DEFAULT_BASE
     if _exists(base) or base != DEFAULT_BASE:
         return base
+    with to_build(base) as missing:
+        if missing:
+            _make_base(base)
+    return base
+
+
+def _make_base(base: str) -> None:
     if shutil.which("debootstrap") is None:
         raise BuildFailed(f"there is no image {base} and no debootstrap to make it with; set LAB_BASE")
     _say(f"making {base} with debootstrap")
@@ -136,13 +149,13 @@ def _base() -> str:
         _run(["docker", "import", "-", base], stdin=tar.stdout)
         if tar.wait():
             raise BuildFailed("tar failed on the base image")
-    return base
 
 
 def _build(name: str, base: str) -> str:
     tag = _tag(name, base, name)
-    if not _exists(tag):
-        _docker_build(tag, SOURCES / name, BASE=base)
+    with to_build(tag) as missing:
+        if missing:
+            docker_build(tag, SOURCES / name, BASE=base)
     return tag
 
 
@@ -156,11 +169,14 @@ def _tag(name: str, base: str, folder: str, extra: str = "") -> str:
     return f"ctlab-{name}:{digest.hexdigest()[:12]}"
 
 
-def _fetch_wheels(wanted: tuple[str, ...], base: str) -> Path | None:
-    """A folder with the wheels of this requirement set, or None where the host's pip cannot get them."""
+def fetch_wheels(wanted: tuple[str, ...], base: str, constraint: Path | None = None) -> Path | None:
+    """A folder with the wheels of this requirement set, or None where the host's pip cannot get them.
+
+    ``constraint`` is a file of versions for pip."""
     ask = "import platform; print(platform.python_version())"
     version = _run(["docker", "run", "--rm", "--entrypoint", "python3", base, "-c", ask]).strip()
-    key = hashlib.sha256("\n".join((version, *wanted)).encode()).hexdigest()[:12]
+    pins = constraint.read_text("utf-8") if constraint else ""
+    key = hashlib.sha256("\n".join((version, *wanted, *([pins] if pins else []))).encode()).hexdigest()[:12]
     folder = CACHE / key
     if folder.is_dir():
         return folder
@@ -172,6 +188,7 @@ def _fetch_wheels(wanted: tuple[str, ...], base: str) -> Path | None:
     ]  # fmt: skip
     for name in ("manylinux_2_28", "manylinux2014", "manylinux_2_17", "linux"):
         command += ["--platform", f"{name}_{platform.machine()}"]
+    command += ["--constraint", str(constraint)] if constraint else []
     _say(f"fetching wheels: {', '.join(wanted)}")
     fetched = subprocess.run(command + [*wanted, *ALSO_FETCH], capture_output=True, text=True)
     if fetched.returncode:
@@ -185,7 +202,7 @@ def _fetch_wheels(wanted: tuple[str, ...], base: str) -> Path | None:
     return folder
 
 
-def _docker_build(tag: str, context: Path, **arguments: str) -> None:
+def docker_build(tag: str, context: Path, **arguments: str) -> None:
     started = time.monotonic()
     command = ["docker", "build", "--quiet", "--force-rm", "--tag", tag]
     for name, value in arguments.items():
@@ -193,6 +210,19 @@ def _docker_build(tag: str, context: Path, **arguments: str) -> None:
     # The classic builder: present in every engine, and BuildKit's client plug-in is not.
     _run([*command, str(context)], env={**os.environ, "DOCKER_BUILDKIT": "0"})
     _say(f"built {tag} in {time.monotonic() - started:.0f} s")
+
+
+@contextlib.contextmanager
+def to_build(image: str) -> Iterator[bool]:
+    """Whether the image is missing; while it is made, whoever else needs it waits here and then has it."""
+    if _exists(image):
+        yield False
+        return
+    lock = CACHE.with_name("images") / image.replace(":", "-").replace("/", "-")
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield not _exists(image)
 
 
 def _exists(image: str) -> bool:

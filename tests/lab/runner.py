@@ -1,6 +1,7 @@
 """Breaks the lab's stack in every known way, asks the tool what is wrong, cures it so, judges the cure.
 
-    python -m tests.lab.runner [FAULT…] [--faults-dir DIR] [--json FILE] [--no-op | --stop-service] [--keep]
+    python -m tests.lab.runner [FAULT…] [--faults-dir DIR] [--jobs N] [--json FILE] [--table FILE]
+                               [--no-op | --stop-service] [--keep]
 
 For each fault: the stack comes up broken; ``celery-triage check -p PROJECT --json`` runs as a process of its
 own; its causes are held against the fault's; its remedies are carried out to the letter (``cure``); an oracle
@@ -17,13 +18,14 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,13 +33,13 @@ from typing import Any
 if __package__ in (None, ""):  # run by its path
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.lab import cure, images, lab, oracle
+from tests.lab import cure, images, lab, lanes, oracle, table
+from tests.lab.asking import NotDiagnosed, diagnose, tool_command
 from tests.lab.fault import FOLDER, BadFault, Fault, fault_names, load_fault
 from tests.lab.results import Result, as_json, compare, still_told
 
 #: Not the prefix of `make lab-up`: a stack that somebody looks at is not taken away.
 PREFIX = "ctfaults_"
-CHECK_SECONDS = 120.0  # when the tool is killed
 PROMISED_SECONDS = 60.0  # within which a default run of the tool ends whatever the stack does
 HOPELESS_SECONDS = 15.0  # how long the oracle waits where the remedy could not be carried out
 LAB_ERRORS = (BadFault, lab.NotReached, lab.StepFailed, images.BuildFailed)
@@ -51,12 +53,6 @@ class Options:
     mode: str = "remedy"
     patience: float = 180.0
     tool: tuple[str, ...] = ()
-
-
-def tool_command() -> tuple[str, ...]:
-    """The tool as it is installed beside this Python, else on the path."""
-    beside = Path(sys.executable).with_name("celery-triage")
-    return (str(beside) if beside.exists() else shutil.which("celery-triage") or "celery-triage",)
 
 
 def run_fault(name: str | Path, folder: Path | str = FOLDER, options: Options | None = None) -> Result:
@@ -116,34 +112,6 @@ class _Laps:
         self.result.timings[part] = round(now - self.last, 1)
         self.last = now
         _say(f"{self.result.fault}: {part} took {self.result.timings[part]:.0f} s")
-
-
-class NotDiagnosed(Exception):
-    """The tool gave no diagnosis: the message says what it gave instead."""
-
-
-def diagnose(place: lab.Lab, tool: tuple[str, ...]) -> tuple[dict[str, Any], int]:
-    """What ``check --json`` says of the lab's backend, and its exit code. Raises NotDiagnosed."""
-    command = [*tool, "check", "-p", place.backend_project, "--json"]
-    try:
-        done = subprocess.run(
-            command, cwd=place.backend_dir, env=place.env, stdin=subprocess.DEVNULL, capture_output=True,
-            timeout=CHECK_SECONDS, check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise NotDiagnosed(f"`{shlex.join(command)}` did not end within {CHECK_SECONDS:.0f} s") from None
-    except OSError as error:
-        raise NotDiagnosed(f"`{shlex.join(command)}` cannot be run: {error}") from None
-    try:
-        diagnosis = json.loads(done.stdout)
-        if not isinstance(diagnosis, dict) or not {"verdict", "causes", "findings"} <= diagnosis.keys():
-            raise ValueError("it lacks verdict, causes or findings")
-    except ValueError as error:
-        said = done.stderr.decode("utf-8", "backslashreplace").strip()[-1500:]
-        raise NotDiagnosed(
-            f"`{shlex.join(command)}` gave exit code {done.returncode} and no diagnosis ({error}): {said}"
-        ) from None
-    return diagnosis, done.returncode
 
 
 def expectation(fault: Fault) -> dict[str, Any]:
@@ -214,11 +182,19 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--patience", type=float, default=180.0, metavar="SECONDS",
                         help="how long the oracle waits for a stack to work (default %(default).0f)")
     parser.add_argument("--tool", metavar="COMMAND", help="the tool's command line (default: as installed)")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N",
+                        help="faults side by side, each with a stack of its own (default %(default)s)")
+    parser.add_argument("--table", metavar="FILE", help="note each result in this table of all faults")
+    parser.add_argument("--while-stdin", action="store_true", help="end when the standard input ends")
     parser.add_argument("--keep", action="store_true", help="leave the last stack up")
     given = parser.parse_args(argv)
     given.faults = given.faults or fault_names(given.faults_dir)
     if not given.faults:
         parser.error(f"{given.faults_dir} holds no fault file (*.yml)")
+    if given.jobs < 1 or (given.jobs > 1 and given.keep):
+        parser.error("--jobs is 1 or more, and --keep is for one stack only")
+    if given.table and given.mode:
+        parser.error(f"--table is for what remedies came to, not for --{given.mode}")
     return given
 
 
@@ -226,17 +202,29 @@ def main(argv: list[str] | None = None) -> int:
     """The command line. A stack that was begun is removed whatever happens, unless it shall be kept."""
     given = _arguments(argv)
     tool = tuple(shlex.split(given.tool or ""))
-    options = Options(given.prefix, given.mode or "remedy", given.patience, tool)
-    results: list[Result] = []
     signal.signal(signal.SIGTERM, _terminated)
+    if given.while_stdin:
+        threading.Thread(target=_end_with_stdin, daemon=True).start()
+    results: list[Result] = []
+    versions = table.versions(tool or tool_command()) if given.table else ""
+
+    def told(result: Result) -> None:
+        results.append(result)
+        print(result.line, flush=True)
+        for detail in result.details:
+            print(f"       {detail}", flush=True)
+        if given.json:
+            Path(given.json).write_text(json.dumps(as_json(results), indent=2, ensure_ascii=False) + "\n")
+        if given.table:
+            table.note(result, versions, fault_names(given.faults_dir), Path(given.table))
+
     try:
-        for name in given.faults:
-            results.append(run_fault(name, given.faults_dir, options))
-            print(results[-1].line, flush=True)
-            for detail in results[-1].details:
-                print(f"       {detail}", flush=True)
-            if given.json:
-                Path(given.json).write_text(json.dumps(as_json(results), indent=2, ensure_ascii=False) + "\n")
+        if given.jobs > 1:
+            _side_by_side(given, told)
+        else:
+            options = Options(given.prefix, given.mode or "remedy", given.patience, tool)
+            for name in given.faults:
+                told(run_fault(name, given.faults_dir, options))
     except lab.Foreign as error:
         _say(str(error))
         return 2
@@ -245,13 +233,36 @@ def main(argv: list[str] | None = None) -> int:
         return 130
     finally:
         if not given.keep:
-            try:
-                clean_up(given.prefix)
-            except (lab.Foreign, lab.StepFailed, OSError, subprocess.SubprocessError) as error:
-                _say(f"not all could be removed: {error}")
+            _clear(lanes.prefixes(given.prefix, given.jobs))
     good = sum(result.ok for result in results)
     print(f"{good} of {len(results)} faults told right and cured", flush=True)
     return 0 if good == len(results) else 1
+
+
+def _side_by_side(given: argparse.Namespace, told: Callable[[Result], None]) -> None:
+    passed = ["--patience", str(given.patience), *(["--tool", given.tool] if given.tool else []),
+              *([f"--{given.mode}"] if given.mode else [])]
+    running = lanes.Lanes(given.faults, given.prefix, given.jobs, passed, given.faults_dir, told).start()
+    try:
+        for future in running.results.values():
+            future.result()
+    finally:
+        running.stop()
+
+
+def _clear(prefixes: list[str]) -> None:
+    for prefix in prefixes:
+        try:
+            clean_up(prefix)
+        except (lab.Foreign, lab.StepFailed, OSError, subprocess.SubprocessError) as error:
+            _say(f"not all could be removed: {error}")
+
+
+def _end_with_stdin() -> None:
+    """Ends this process as SIGTERM does when nobody holds its standard input any more."""
+    while os.read(0, 4096):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _terminated(number: int, frame: object) -> None:

@@ -1,6 +1,7 @@
 """The faults of the lab on a real Docker Engine, from the broken stack to the judged cure.
 
-All that are not ``long``; `make faults` runs those, too.
+All that are not ``long``; `make faults` runs those, too. CELERY_TRIAGE_LANES says how many run side by side
+(2 unless given).
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from tests.lab import fault, runner
+from tests.lab import fault, lanes, runner
 
 pytestmark = pytest.mark.docker
 
 REQUIRED = os.environ.get("CELERY_TRIAGE_REQUIRE_DOCKER") == "1"
+LANES = int(os.environ.get("CELERY_TRIAGE_LANES") or 2)
 PREFIX = "cttest_"  # neither the prefix of `make lab-up` nor that of `make faults`
 
 
@@ -40,12 +42,23 @@ def _missing() -> str:
 
 @pytest.fixture(scope="module")
 def engine():
-    """A Docker Engine, cleared of the lab's stack afterwards; without one a test is skipped or fails."""
+    """A Docker Engine, cleared of the lab's stacks afterwards; without one a test is skipped or fails."""
     why = _missing()
     if why:
         (pytest.fail if REQUIRED else pytest.skip)(why)
     yield
-    runner.clean_up(PREFIX)
+    for prefix in lanes.prefixes(PREFIX, LANES):
+        runner.clean_up(prefix)
+
+
+@pytest.fixture(scope="module")
+def running(engine, request):
+    """The faults of the tests that were chosen, running in their lanes while the tests wait for each."""
+    chosen = (getattr(item, "callspec", None) for item in request.session.items if item.path == request.path)
+    names = [call.params["name"] for call in chosen if call and "name" in call.params]
+    running = lanes.Lanes(names, PREFIX, LANES).start()
+    yield running
+    running.stop()
 
 
 def _told(result):
@@ -57,9 +70,9 @@ def _short():
 
 
 @pytest.mark.parametrize("name", _short())
-def test_fault(engine, name):
+def test_fault(running, name):
     """The causes are named, nothing else is alleged, and the remedy that was given cures the stack."""
-    result = runner.run_fault(name, options=runner.Options(PREFIX))
+    result = running.results[name].result()
     assert result.comparison.ok, _told(result)
     assert result.cured, _told(result)
 

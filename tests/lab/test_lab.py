@@ -44,7 +44,10 @@ class TestFaults:
         assert (fault.verdict == "ok") == (not fault.expected)
         for cause in fault.expected:
             assert cause.services <= set(lab.BACKEND_SERVICES)
-            assert cause.state in ("active", "latent")
+            one = dict.fromkeys(cause.services, cause.state)
+            states = cause.state if isinstance(cause.state, dict) else one
+            assert states.keys() <= cause.services
+            assert set(states.values()) <= {"active", "latent"}
         assert not {cause.name for cause in fault.expected} & set(fault.unexpected)
 
     @pytest.mark.parametrize("name", FAULTS)
