@@ -13,10 +13,9 @@ UNKNOWN = [
     "    launch()",
     "shared.errors.ReactorTripped: pressure 17",
 ]
-PIDFILE = [
-    "celery beat v5.6.3 (recovery) is starting.",
-    "ERROR: Pidfile (/var/run/beat.pid) already exists.",
-    "Seems we're already running? (pid: 1)",
+LOST = [
+    "[2026-11-23 12:00:01,717: CRITICAL/MainProcess] Unrecoverable error: "
+    "WorkerLostError('Worker exited prematurely: exitcode 1')",
 ]
 
 
@@ -24,11 +23,11 @@ def unknown():
     return Incident().loop("email_worker", 1, UNKNOWN)
 
 
-def pidfile():
-    return Incident().loop("celery_beat", 73, PIDFILE)
+def lost():
+    return Incident().loop("email_worker", 1, LOST)
 
 
-FIRES = {"LOG001": unknown, "LOG002": pidfile}
+FIRES = {"LOG001": unknown, "LOG002": lost}
 
 
 def test_last_words_that_nobody_knows_are_quoted_and_not_explained():
@@ -69,9 +68,9 @@ def test_known_last_words_are_never_called_unknown():
 
 
 def test_a_known_message_that_no_rule_judges_is_reported_with_its_meaning():
-    """The catalogue knows a pid file in the way; only the log says so."""
-    (cause,) = diagnose(pidfile().evidence()).cause_findings
-    assert (cause.name, cause.object, cause.certainty) == ("known-death", "/var/run/beat.pid", "reported")
+    """The catalogue knows a pool process that is lost; only the log says so."""
+    (cause,) = diagnose(lost().evidence()).cause_findings
+    assert (cause.name, cause.object, cause.certainty) == ("known-death", "exitcode 1", "reported")
 
 
 def test_a_process_that_was_killed_has_no_last_words():

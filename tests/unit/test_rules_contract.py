@@ -23,6 +23,12 @@ CODES = sorted(RULES)
 
 #: Codes are for ever: one that was given out is never given to another rule, and never taken back.
 GIVEN_OUT = {
+    "BEA001": "pid-file-exists",
+    "BEA002": "schedule-file-unusable",
+    "BEA003": "beat-silent",
+    "BEA004": "beat-wrong-queue",
+    "BEA005": "beat-twice",
+    "BEA006": "scheduled-task-unregistered",
     "BRK001": "broker-down",
     "BRK002": "broker-login-refused",
     "BRK003": "queue-without-consumer",

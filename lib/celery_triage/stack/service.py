@@ -103,6 +103,12 @@ class Service:
     def is_celery(self) -> bool:
         return self.role in roles.CELERY_ROLES
 
+    @property
+    def has_beat(self) -> bool:
+        """Whether it sends what is due: beat, or a worker with ``-B``."""
+        embedded = self.role == "worker" and bool(self.launch and self.launch.options.get("beat"))
+        return self.role == "beat" or embedded
+
     # what it talks to
 
     @cached_property

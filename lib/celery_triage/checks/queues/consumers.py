@@ -7,16 +7,15 @@ from typing import Any
 
 from celery_triage.checks.connections.shared import similar
 from celery_triage.checks.queues.shared import (
-    answers,
-    broadcast,
     brokers,
     consumed_by,
     count,
     depth_command,
     labels_of,
+    queue_of,
     replies_of,
-    same_redis,
     steady,
+    taken_on,
     uses_redis,
     waiting_in,
 )
@@ -25,6 +24,9 @@ from celery_triage.checks.words import listed, verb
 from celery_triage.model import Finding, Option, Proof, Remedy
 from celery_triage.remedies import Changes, alive, changes, recreate
 from celery_triage.stack import Service
+
+#: How an entry of beat's schedule is called among those who send.
+SCHEDULED = "the schedule's entry"
 
 
 @check(
@@ -74,19 +76,10 @@ def queue_without_consumer(look: Look) -> Iterator[Finding]:
             look.note("redis", f"{server['key']}: not all queues that were declared there could be listed")
         users = [workers[label] for label in sorted(labels_of(server) & workers.keys())]
         waiting = {queue: depth for queue, depth in waiting_in(server).items() if depth}
-        # A worker on another database of the same Redis is another rule's.
-        taken = {
-            queue
-            for label, worker in workers.items()
-            if same_redis(worker, server)
-            for queue in consumed[label] or ()
-        }
-        taken |= {queue for reply in answers(look, server) for queue in reply.get("active_queues") or ()}
+        taken, why = taken_on(look, server)
         free = {queue: depth for queue, depth in waiting.items() if queue not in taken}
         if not free or not users:
             continue
-        unsure = [worker.label for worker in users if consumed[worker.label] is None]
-        why = _strangers(look, server) or (f"the queues of {listed(unsure)} are not known" if unsure else "")
         if why:
             look.note(
                 "redis",
@@ -109,9 +102,11 @@ def _finding(
     near = {name: worker for worker in users for name in consumed[worker.label] or ()}
     names = similar(queue, near)
     senders = _senders(look, queue)
-    beats = [one.label for one in look.celery if one.role == "beat" and one.label in labels_of(server)]
+    beats = [one.label for one in look.celery if one.has_beat and one.label in labels_of(server)]
     meant = near[names[0]] if names else users[0] if len(users) == 1 else None
-    if names:
+    if beats and any(sender.startswith(SCHEDULED) for sender in senders):
+        about, hint = beats, f"{listed(senders)} {verb(senders, 'sends', 'send')} there"
+    elif names:
         about, hint = [meant.label], f"{meant.label} consumes {names[0]}"
     elif senders and beats:
         about, hint = beats, f"{listed(senders)} {verb(senders, 'sends', 'send')} there"
@@ -171,32 +166,14 @@ def _remedy(look: Look, queue: str, meant: Service | None, last: list[str]) -> R
     )
 
 
-def _strangers(look: Look, server: Mapping[str, Any]) -> str:
-    """Why somebody else may consume here whose queues are not known; empty where nobody can."""
-    broker = broadcast(look, server)
-    answered, listening = answers(look, server), broker.get("asked")
-    if listening is not None and len(answered) >= listening:
-        return ""
-    others = [
-        one["address"]
-        for one in server.get("consumers") or ()
-        if one.get("command") == "brpop" and not one.get("label")
-    ]
-    if others:
-        return f"what {listed(others)} consumes, no container of this stack, is not known"
-    if "CLIENT LIST" in (server.get("not_allowed") or ()):
-        return "who else consumes there could not be seen"
-    return ""
-
-
 def _senders(look: Look, queue: str) -> list[str]:
     """What in the configuration of the workers names a queue: routes, the schedule, the default."""
     found: dict[str, None] = {}
     for reply in replies_of(look).values():
         conf = reply.get("conf") or {}
         for name, entry in (conf.get("beat_schedule") or {}).items():
-            if ((entry or {}).get("options") or {}).get("queue") == queue:
-                found[f"the schedule's entry {name}"] = None
+            if queue_of(entry or {}, conf) == queue:
+                found[f"{SCHEDULED} {name}"] = None
         routes = conf.get("task_routes")
         for pattern, route in routes.items() if isinstance(routes, Mapping) else ():
             if isinstance(route, Mapping) and route.get("queue") == queue:

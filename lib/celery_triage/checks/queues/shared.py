@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping
 from typing import Any
 
 from celery_triage.checks.registry import Look
+from celery_triage.checks.words import listed
 from celery_triage.stack import Service
+
+#: A queue's name; kombu's own text of a queue object is none.
+_NAME = re.compile(r"[^\s<>]+$")
 
 
 def brokers(look: Look) -> list[Mapping[str, Any]]:
@@ -89,3 +94,51 @@ def answers(look: Look, server: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The answers of all nodes on this broker, of known containers or not."""
     broker = broadcast(look, server)
     return [reply for reply in (broker.get("replies") or {}).values() if reply]
+
+
+def queue_of(entry: Mapping[str, Any], conf: Mapping[str, Any]) -> str:
+    """The queue to which an entry of the schedule goes, by its own options or by a route that names its task;
+    empty where that is not known (a pattern, a function, the task's own setting)."""
+    options, routes = entry.get("options") or {}, conf.get("task_routes")
+    queue = options.get("queue")
+    if queue is None and isinstance(routes, Mapping) and not options.keys() & {"exchange", "routing_key"}:
+        route = routes.get(str(entry.get("task")))
+        queue = route.get("queue") if isinstance(route, Mapping) else None
+    return queue if isinstance(queue, str) and _NAME.match(queue) else ""
+
+
+def taken_on(look: Look, server: Mapping[str, Any]) -> tuple[set[str], str]:
+    """The queues of a server that somebody takes from, and a clause why more may be taken; empty where that
+    cannot be. A worker on another database of the same Redis is another rule's: it counts here too."""
+    workers = {one.label: one for one in look.stack.services if one.role == "worker" and uses_redis(one)}
+    replies = replies_of(look)
+    consumed = {label: consumed_by(worker, replies.get(label)) for label, worker in workers.items()}
+    taken = {
+        queue
+        for label, worker in workers.items()
+        if same_redis(worker, server)
+        for queue in consumed[label] or ()
+    }
+    taken |= {queue for reply in answers(look, server) for queue in reply.get("active_queues") or ()}
+    unsure = sorted(label for label in labels_of(server) & workers.keys() if consumed[label] is None)
+    return taken, _strangers(look, server) or (
+        f"the queues of {listed(unsure)} are not known" if unsure else ""
+    )
+
+
+def _strangers(look: Look, server: Mapping[str, Any]) -> str:
+    """Why somebody else may consume here whose queues are not known; empty where nobody can."""
+    broker = broadcast(look, server)
+    answered, listening = answers(look, server), broker.get("asked")
+    if listening is not None and len(answered) >= listening:
+        return ""
+    others = [
+        one["address"]
+        for one in server.get("consumers") or ()
+        if one.get("command") == "brpop" and not one.get("label")
+    ]
+    if others:
+        return f"what {listed(others)} consumes, no container of this stack, is not known"
+    if "CLIENT LIST" in (server.get("not_allowed") or ()):
+        return "who else consumes there could not be seen"
+    return ""
