@@ -39,7 +39,8 @@ _ITEM = {
     "samples": [_SAMPLE], "vanished": _TRUTH,
     "url_problems": (Each([{"kind": str, "text": str, "stops": _TRUTH, "hint": _TEXT}]), None),
 }
-_FILE = {"path": str, "readable": _TRUTH, "why": _TEXT, "lines": [str], "hashes": [_TEXT]}
+_FILE = {"path": str, "readable": _TRUTH, "why": _TEXT, "lines": [str], "hashes": [_TEXT], "real": _TEXT,
+         "crlf": _TRUTH, "newline": _TRUTH}
 _NODES = [{"file": float, "line": float, "end_line": _NUMBER, "col": _NUMBER, "masked": _TRUTH}]
 _VALUES = Each({"line": float, "value": _TEXT})
 _SERVER = {"key": str, "services": [str], "unreached": Each(_TEXT), "container": _TEXT, "address": _TEXT,
@@ -66,7 +67,7 @@ SHAPES: dict[str, Any] = {
             **{key: _NODES for key in ("command", "entrypoint", "image", "build", "env_file", "healthcheck",
                                        "networks", "restart")},
             "environment": Each(_NODES)}),
-        "dotenv": ({"path": str, "lines": [str], "hashes": [_TEXT], "values": _VALUES}, None)},
+        "dotenv": (_FILE | {"values": _VALUES}, None)},
     "postgres": {"servers": [_SERVER | {
         "user": _TEXT, "sqlstate": _TEXT, "in_recovery": _TRUTH,
         "databases": (Each({"owner": _TEXT, "allow_connections": _TRUTH, "can_connect": _TRUTH}), None),

@@ -32,6 +32,9 @@ from celery_triage.stack import Stack
 TOKEN = "‹secret:1a2b›"
 
 
+CMD = "celery worker --queue=mail"
+
+
 def file(path, text, secret=TOKEN):
     """A file as the section ``compose`` shows it."""
     lines = text.split("\n")
@@ -82,7 +85,7 @@ def test_an_edit_names_file_line_fragment_and_the_hash_of_the_whole_line():
 def test_a_fragment_is_a_word_of_its_own():
     """`--queue` also stands in `--queue-depth`, and is not meant there."""
     base = file("/srv/a.yml", "command: celery worker --queue-depth=3 --queue=mail")
-    found = locate(compose(base, command=[node("x", 1)]), "mail", "command", "--queue", "--queues")
+    found = locate(compose(base, command=[node(CMD, 1)]), "mail", "command", "--queue", "--queues")
     assert (found.edit.old, found.edit.new) == ("--queue=mail", "--queues=mail")
     assert base["lines"][0].count(found.edit.old) == 1
 
@@ -90,7 +93,7 @@ def test_a_fragment_is_a_word_of_its_own():
 def test_a_fragment_that_stands_twice_is_not_edited():
     """Nobody can say which is meant."""
     base = file("/srv/a.yml", "command: celery worker --queue=a --queue=b")
-    assert locate(compose(base, command=[node("x", 1)]), "mail", "command", "--queue", "--queues") is None
+    assert locate(compose(base, command=[node(CMD, 1)]), "mail", "command", "--queue", "--queues") is None
 
 
 def test_the_override_is_edited_where_it_sets_the_value():
@@ -98,7 +101,7 @@ def test_the_override_is_edited_where_it_sets_the_value():
     base = file("/srv/docker-compose.yml", "command: celery worker --queue=mail")
     over = file("/srv/docker-compose.override.yml", "\ncommand: celery worker --queue=mail")
     found = locate(
-        compose(base, over, command=[node("x", 1), node("x", 2, index=1)]),
+        compose(base, over, command=[node(CMD, 1), node(CMD, 2, index=1)]),
         "mail",
         "command",
         "--queue",
@@ -184,7 +187,7 @@ def test_a_line_with_a_secret_is_changed_by_a_command_that_does_not_show_it():
     """The command holds the fragment and the number of the line, nothing else of it."""
     base = file("/srv/a.yml", f"environment:\n  BACKEND: db+postgresql://me:{TOKEN}@postgres/x")
     found = locate(
-        compose(base, environment={"BACKEND": [node("x", 2)]}),
+        compose(base, environment={"BACKEND": [node(f"db+postgresql://me:{TOKEN}@postgres/x", 2)]}),
         "mail",
         "BACKEND",
         "db+postgresql://",
@@ -197,7 +200,7 @@ def test_a_file_that_cannot_be_read_gives_a_text_without_a_line():
     """It is shown, not applied."""
     told = compose(
         {"path": "/srv/a.yml", "readable": False, "why": "not permitted", "lines": [], "hashes": []},
-        command=[node("x", 1)],
+        command=[node(CMD, 1)],
     )
     found = locate(told, "mail", "command", "--queue", "--queues")
     assert found.edit == Edit("/srv/a.yml", None, "--queue", "--queues", "")
@@ -206,7 +209,10 @@ def test_a_file_that_cannot_be_read_gives_a_text_without_a_line():
 def test_services_that_share_an_anchor_share_one_edit():
     """The text stands once, so it is changed once."""
     base = file("/srv/a.yml", "x-url: &url db+postgresql://postgres/x")
-    services = {name: {"command": [], "environment": {"BACKEND": [node("x", 1)]}} for name in ("mail", "pay")}
+    services = {
+        name: {"command": [], "environment": {"BACKEND": [node("db+postgresql://postgres/x", 1)]}}
+        for name in ("mail", "pay")
+    }
     stack = Stack(Incident().evidence().data("containers"))
     one, other = stack.members[:2]
     told = {
@@ -313,12 +319,12 @@ def test_a_password_is_set_from_the_servers_own_environment(tmp_path):
     server = Stack(Incident().item("postgres", name="a b").evidence().data("containers")).get("postgres")
     path = f"{tmp_path}:{os.environ['PATH']}"
     env = {"PATH": path, "TOLD": str(tmp_path / "told"), "POSTGRES_PASSWORD": "hunter2"}
-    subprocess.run(["sh", "-c", set_password(server, 'o"d\'d')], env=env, check=True)
+    subprocess.run(["sh", "-c", set_password(server, "o\"d'd")], env=env, check=True)
     assert (tmp_path / "told").read_text("utf-8").splitlines() == [
         "exec -i a b psql -q -v ON_ERROR_STOP=1 -U postgres -d postgres",
         "-q -v ON_ERROR_STOP=1 -U postgres -d postgres",
         '\\set password `printf %s "$POSTGRES_PASSWORD"`',
-        "ALTER ROLE \"o\"\"d'd\" PASSWORD :'password'",
+        'ALTER ROLE "o""d\'d" PASSWORD :\'password\'',
     ]
 
 
@@ -332,7 +338,7 @@ def test_life_is_verified_by_state_and_by_a_ping_of_each_worker():
     # The remedy makes the container anew, and with it the host name in the worker's name.
     assert ping == (
         "docker exec ai_backend_email_worker sh -c 'celery -A shared.infrastructure.celery_app inspect ping "
-        "-d \"email_worker@$HOSTNAME\"'  # pong"
+        '-d "email_worker@$HOSTNAME"\'  # pong'
     )
 
 

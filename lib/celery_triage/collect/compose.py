@@ -344,8 +344,7 @@ def _about(path: str, raw: bytes) -> dict[str, Any]:
     ends = {piece.endswith(b"\r") for piece in (pieces if newline else pieces[:-1])}
     return {"real": _behind(path) if os.path.islink(path) else None, "newline": newline,
             "crlf": None if len(ends) > 1 else True in ends,
-            "odd": [at for at, piece in enumerate(pieces)
-                    if not _is_text(piece) or (at == len(pieces) - 1 and not newline and piece[-1:] == b"\r")]}
+            "odd": [at for at, piece in enumerate(pieces) if not _is_text(piece)]}
 
 
 def _behind(path: str) -> str:

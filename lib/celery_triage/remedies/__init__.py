@@ -10,7 +10,7 @@ from celery_triage.remedies.commands import (
     restart,
     set_password,
 )
-from celery_triage.remedies.patch import beside_secrets, exact_edits, patch, unified
+from celery_triage.remedies.patch import beside_secrets, exact_edits, left_over, patch, unified
 from celery_triage.remedies.places import Change, Changes, changes, locate, sed
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "create_database",
     "exact_edits",
     "identifier",
+    "left_over",
     "locate",
     "patch",
     "psql",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from celery_triage.model import Diagnosis, Edit, Evidence
-from celery_triage.remedies.places import sed
+from celery_triage.remedies.places import path_of, sed
 
 #: Lines of context on each side of a change, where they can be shown; ``git apply`` and ``patch`` need one at
 #: least.
@@ -27,21 +27,30 @@ def exact_edits(diagnosis: Diagnosis) -> tuple[Edit, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def left_over(diagnosis: Diagnosis, evidence: Evidence) -> tuple[str, ...]:
+    """Commands for those edits of all exact remedies that the patch cannot hold."""
+    containers = evidence.data("containers") or {}
+    return beside_secrets(exact_edits(diagnosis), evidence.data("compose"), containers.get("working_dir"))
+
+
 def unified(edits: Iterable[Edit], compose: Mapping[str, Any] | None, folder: str | None = None) -> str:
     """A unified diff of these edits for ``git apply`` and ``patch -p1`` in the project's folder.
 
-    Left out are edits of lines that are not known by hash, and hunks whose context would show a masked line:
-    for these there is ``beside_secrets``. Paths outside ``folder`` are given from the root.
+    Left out are edits of lines that are not known by hash, hunks whose context would show a masked line,
+    files outside ``folder`` and files whose lines do not all end alike: for these there is
+    ``beside_secrets``.
     """
-    return "".join(diff.text(folder) for diff in _diffs(edits, compose))
+    return "".join(diff.text(folder) for diff in _diffs(edits, compose, folder))
 
 
-def beside_secrets(edits: Iterable[Edit], compose: Mapping[str, Any] | None) -> tuple[str, ...]:
-    """Commands for those edits that no diff can hold, since a secret stands in the lines around."""
+def beside_secrets(
+    edits: Iterable[Edit], compose: Mapping[str, Any] | None, folder: str | None = None
+) -> tuple[str, ...]:
+    """Commands for those edits that no diff can hold, mostly since a secret stands in the lines around."""
     edits = list(edits)
     held = {
         (diff.path, index + 1)
-        for diff in _diffs(edits, compose)
+        for diff in _diffs(edits, compose, folder)
         for hunk in diff.hunks
         for index in hunk.changed
     }
@@ -67,10 +76,14 @@ class _Diff:
     lines: Sequence[str]
     new: Mapping[int, str]
     hunks: Sequence[_Hunk]
+    crlf: bool = False
+    newline: bool = True
 
     def text(self, folder: str | None) -> str:
         shown = _shown(self.path, folder)
-        out = [f"--- a/{shown}", f"+++ b/{shown}"]
+        # Behind a name with a blank both programs look for a tab.
+        tab = "\t" if " " in shown else ""
+        out = [f"--- a/{shown}{tab}", f"+++ b/{shown}{tab}"]
         grown = 0
         for hunk in self.hunks:
             body, more = self._body(hunk)
@@ -86,22 +99,33 @@ class _Diff:
         for index in range(hunk.first, hunk.last + 1):
             if index in hunk.changed:
                 new = self.new[index].split("\n")
-                body.append(f"-{self.lines[index]}")
-                added += [f"+{text}" for text in new]
+                body += self._ended("-", self.lines[index], index)
+                for text in new[:-1]:
+                    added += self._ended("+", text, -1)
+                added += self._ended("+", new[-1], index)
                 more += len(new) - 1
             else:
-                body += [*added, f" {self.lines[index]}"]
+                body += [*added, *self._ended(" ", self.lines[index], index)]
                 added = []
         return [*body, *added], more
 
+    def _ended(self, mark: str, text: str, index: int) -> list[str]:
+        """One line of a hunk with the end that it has in the file."""
+        if index == len(self.lines) - 1 and not self.newline:
+            return [mark + text, "\\ No newline at end of file"]
+        return [mark + text + "\r" * self.crlf]
 
-def _diffs(edits: Iterable[Edit], compose: Mapping[str, Any] | None) -> Iterator[_Diff]:
+
+def _diffs(
+    edits: Iterable[Edit], compose: Mapping[str, Any] | None, folder: str | None = None
+) -> Iterator[_Diff]:
     by_path: dict[str, dict[Edit, None]] = {}
     for edit in edits:
         by_path.setdefault(edit.file, {})[edit] = None
     for file in _texts(compose):
-        chosen = [edit for edit in by_path.get(file["path"], ()) if edit.line and edit.sha256]
-        if chosen:
+        chosen = [edit for edit in by_path.get(path_of(file), ()) if edit.line and edit.sha256]
+        # Of a bundle that was made before line ends were looked at, they are taken to be plain.
+        if chosen and file.get("crlf", False) is not None and _nameable(path_of(file), folder):
             yield _diff(file, chosen)
 
 
@@ -114,9 +138,15 @@ def _texts(compose: Mapping[str, Any] | None) -> Iterator[Mapping[str, Any]]:
         *(compose.get("env_files") or ()),
         compose.get("dotenv") or {},
     ):
-        if file.get("readable", True) and file.get("lines") and file["path"] not in seen:
-            seen.add(file["path"])
+        if file.get("readable", True) and file.get("lines") and path_of(file) not in seen:
+            seen.add(path_of(file))
             yield file
+
+
+def _nameable(path: str, folder: str | None) -> bool:
+    """Whether a patch can name a file: below the project's folder, and without a sign that ends a name."""
+    below = not folder or path.startswith(folder.rstrip("/") + "/")
+    return below and not set(path) & set('\t\r\n"\\')
 
 
 def _diff(file: Mapping[str, Any], edits: Sequence[Edit]) -> _Diff:
@@ -128,7 +158,8 @@ def _diff(file: Mapping[str, Any], edits: Sequence[Edit]) -> _Diff:
         if text.count(edit.old) == 1 and index < len(hashes) and hashes[index] == edit.sha256:
             new[index] = text.replace(edit.old, edit.new)
     readable = [index < len(hashes) and hashes[index] is not None for index in range(len(lines))]
-    return _Diff(file["path"], lines, new, tuple(_hunks(sorted(new), readable)))
+    hunks = tuple(_hunks(sorted(new), readable))
+    return _Diff(path_of(file), lines, new, hunks, bool(file.get("crlf")), file.get("newline", True))
 
 
 def _hunks(changed: Sequence[int], readable: Sequence[bool]) -> Iterator[_Hunk]:
@@ -158,6 +189,6 @@ def _fitting(group: Sequence[int], readable: Sequence[bool], used: int) -> _Hunk
 
 
 def _shown(path: str, folder: str | None) -> str:
-    """The path as a patch names it: from the project's folder, else from the root."""
+    """The path as a patch names it: from the project's folder; from the root where none is known."""
     head = (folder or "").rstrip("/") + "/"
     return path.removeprefix(head).lstrip("/") if folder else path.lstrip("/")

@@ -19,7 +19,7 @@ from celery_triage.stack import Service
 #: ``${NAME}``, ``${NAME:-default}``, ``${NAME-default}``, ``$NAME`` as Compose writes them; ``$$`` is a
 #: dollar sign.
 _VARIABLE = re.compile(r"(?<!\$)\$(?:\{(\w+)(?::?[-?+][^}]*)?\}|(\w+))")
-
+_DEFAULT = re.compile(r"(?<!\$)\$\{(\w+):?-([^}]*)\}")
 
 #: Blocks of a service in which a fragment can stand in any line.
 BLOCKS = ("healthcheck", "deploy")
@@ -91,10 +91,29 @@ def locate(compose: Mapping[str, Any] | None, service: str, where: str, old: str
     if file is None:
         return None
     if not file.get("readable", True):
-        return Change(Edit(file["path"], None, old, new))
+        return Change(Edit(path_of(file), None, old, new))
     first, last = int(node.get("line") or 0), int(node.get("end_line") or node.get("line") or 0)
-    change = _in_lines(file, range(first, last + 1), old, new)
+    set_elsewhere = _defaults_not_used(compose, node.get("value"), old)
+    # What stands in the lines and not in the value stands in a comment.
+    held = node.get("value") is None or old in _text_of(node["value"]) or node.get("masked")
+    change = _in_lines(file, range(first, last + 1), old, new) if held and not set_elsewhere else None
     return change or _in_dotenv(compose, node.get("value"), old, new)
+
+
+def _text_of(value: Any) -> str:
+    """All words of a value, whatever its form, with a blank between them."""
+    if isinstance(value, Mapping):
+        return " ".join(f"{key} {_text_of(item)}" for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return " ".join(map(_text_of, value))
+    return str(value)
+
+
+def _defaults_not_used(compose: Mapping[str, Any], value: Any, old: str) -> bool:
+    """Whether the fragment stands in the default of a variable that ``.env`` sets: then that counts."""
+    known = (compose.get("dotenv") or {}).get("values") or {}
+    defaults = _DEFAULT.findall(value) if isinstance(value, str) else ()
+    return any(old in default and name in known for name, default in defaults)
 
 
 def _holds(compose: Mapping[str, Any], node: Mapping[str, Any], fragment: str) -> bool:
@@ -146,8 +165,14 @@ def _in_lines(file: Mapping[str, Any], numbers: Iterable[int], old: str, new: st
         return None
     known = hashes[number - 1] if number <= len(hashes) else None
     if known:
-        return Change(Edit(file["path"], number, *fragments, sha256=known))
-    return Change(command=sed(file["path"], number, *fragments))
+        return Change(Edit(path_of(file), number, *fragments, sha256=known))
+    return Change(command=sed(path_of(file), number, *fragments))
+
+
+def path_of(file: Mapping[str, Any]) -> str:
+    """The path to edit: the file itself where the project's path is a link, for ``git apply``, ``patch`` and
+    ``sed -i`` change no link."""
+    return file.get("real") or file["path"]
 
 
 def _unique(line: str, old: str, new: str) -> tuple[str, str] | None:
@@ -168,7 +193,8 @@ def _standing_alone(line: str, old: str) -> int | None:
     """Where ``old`` begins as a word of its own: ``--queue`` stands in ``--queues`` too, and is not meant
     there."""
     tail = r"(?![\w-])" if re.search(r"\w$", old) else ""
-    head = r"(?<![\w-])" if re.match(r"[\w-]", old) else ""
+    # Behind `:-` a default begins: ${RESULTS:-db+postgresql://…}.
+    head = r"(?:(?<![\w-])|(?<=:-))" if re.match(r"[\w-]", old) else ""
     hits = [match.start() for match in re.finditer(head + re.escape(old) + tail, line)]
     return hits[0] if len(hits) == 1 else None
 
