@@ -115,6 +115,7 @@ def judge(place: Place, original: Original, quiet_seconds: float, patience: floa
                 deadline, f"{service} answers on {port}",
                 lambda service=service, port=port, path=path: _http(place, service, port, path),
             ))
+    judged.append(_until(deadline, "replicas run one image", lambda: _one_image(place, original)))
     for service, checked in original.health.items():
         judged.append(_until(
             deadline, f"the health of {service} is told true",
@@ -145,6 +146,14 @@ def _all_run(place: Place, original: Original) -> Answer:
         for service in original.services for life in now.get(service, ()) if life.status != "running"
     ]
     return not wrong, "; ".join(wrong) or f"{len(original.services)} services run"
+
+
+def _one_image(place: Place, original: Original) -> Answer:
+    """The containers of each service run the same image, whatever name it was started by."""
+    images = {name: {life.image for life in found} for name, found in lives(place.project).items()}
+    mixed = [name for name in original.services if len(images.get(name, ())) > 1]
+    why = "; ".join(f"{name} runs {len(images[name])} images" for name in mixed)
+    return not mixed, why or "each service runs one image"
 
 
 SEND = """

@@ -23,6 +23,7 @@ class Life:
     status: str
     exit_code: int
     addresses: tuple[str, ...]
+    image: str = ""  # the id of the image that it really runs
 
     @property
     def same(self) -> tuple[str, str, int]:
@@ -61,7 +62,7 @@ def lives(project: str) -> dict[str, list[Life]]:
         service = item["Config"]["Labels"].get("com.docker.compose.service", "")
         found.setdefault(service, []).append(Life(
             id, state["StartedAt"], item["RestartCount"], state["Status"], state["ExitCode"],
-            tuple(network["IPAddress"] for network in networks if network["IPAddress"]),
+            tuple(network["IPAddress"] for network in networks if network["IPAddress"]), item["Image"],
         ))
     return found
 

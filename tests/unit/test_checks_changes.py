@@ -39,7 +39,43 @@ def mended() -> Incident:
     return says(stack.loop("email_worker", 2, OPTION), "email_worker", OLD, NEW)
 
 
-FIRES = {"CHG001": mended}
+def replicas(**second) -> Incident:
+    """email_worker is two replicas of one service: the second one is payment_worker's container."""
+    old = {"image": "mail:live", "image_id": "sha256:10f077a09cd4", "image_now": "sha256:079c2d3b0d3c"}
+    new = {**old, "image_id": "sha256:079c2d3b0d3c", "image_created": "2026-11-23T11:00:00Z", **second}
+    new |= {"service": "email_worker", "number": 2}
+    stack = Incident().item("email_worker", **old, image_created="2026-11-22T11:00:00Z")
+    return stack.item("payment_worker", **new)
+
+
+def missing() -> Incident:
+    """The file has one more worker, which has no container."""
+    return in_file(Incident(), "report_worker", f"celery -A {APP} worker --queues reports")
+
+
+def in_file(stack: Incident, name: str, command: str = "", **nodes) -> Incident:
+    """The file has one more service."""
+    data = compose_of(stack)
+    told = {"environment": {}, "profiles": [], "scale": [], "deploy": [], "depends_on": [], "command": []}
+    if command:
+        nodes["command"] = command
+    for key, value in nodes.items():
+        told[key] = [{"file": 0, "line": 90, "end_line": 90, "col": 5, "value": value, "masked": False}]
+    data["services"][name] = told
+    return stack.section("compose", "ok", "", data)
+
+
+def orphan() -> Incident:
+    """Flower was taken out of the file and runs on."""
+    stack = Incident()
+    path = "/srv/ai_backend/docker-compose.yml"
+    stack.item("flower", labels={"com.docker.compose.project.config_files": path})
+    data = compose_of(stack)
+    del data["services"]["flower"]
+    return stack.section("compose", "ok", "", data)
+
+
+FIRES = {"CHG001": mended, "CHG002": replicas, "CHG003": missing, "CHG004": orphan}
 
 
 def judged(stack: Incident, code: str = "CHG001"):
@@ -157,3 +193,129 @@ def test_a_command_that_is_written_in_another_way_is_the_same(label):
     for value in (words, "\n  ".join(words), node["value"].replace(APP, f'"{APP}"')):
         node["value"] = value
         assert judged(stack.section("compose", "ok", "", data))[1].outcome == "quiet"
+
+
+# --- Images of replicas -----------------------------------------------------------------------------------
+
+
+def test_the_replica_with_the_older_image_is_named():
+    """And it is made anew without taking the other one away."""
+    (cause,) = diagnose(replicas().evidence()).cause_findings
+    assert (cause.name, cause.services, cause.severity) == ("old-image", ("email_worker",), "warning")
+    assert cause.remedy.kind == "exact"
+    assert cause.remedy.commands[0].endswith("--force-recreate --scale email_worker=2 email_worker")
+
+
+def test_where_the_name_means_neither_a_person_decides():
+    """To make it anew would not give it the newer image."""
+    stack = replicas(image_now="sha256:0000").item("email_worker", image_now="sha256:0000")
+    (finding,), _ = judged(stack, "CHG002")
+    assert finding.remedy.kind == "manual"
+
+
+def test_what_is_not_in_the_old_image_is_explained_by_it():
+    """Only the old replica lacks the driver; it dies of that."""
+    from evidence import NO_DRIVER
+
+    stack = replicas().url("CELERY_RESULT_BACKEND", "postgresql+psycopg:", "postgresql:")
+    stack.package("psycopg2", True).package("psycopg2", False, labels=("email_worker",))
+    stack.loop("email_worker", 1, NO_DRIVER)
+    diagnosis = diagnose(stack.evidence())
+    (cause,) = diagnosis.cause_findings
+    assert (cause.name, cause.severity) == ("old-image", "critical")
+    assert "driver-not-installed" in {one.name for one in diagnosis.consequences(cause.id)}
+
+
+def test_a_name_that_means_another_image_by_now_is_only_worth_knowing():
+    """It was built or pulled, and is not deployed yet."""
+    stack = Incident().item("email_worker", image_now="sha256:cd", image="mail:live")
+    (finding,), _ = judged(stack, "CHG002")
+    assert finding.severity == "notice" and "means another one" in finding.title
+    assert diagnose(stack.evidence()).verdict == "ok"
+
+
+# --- Services without a container, containers without a service -------------------------------------------
+
+
+def test_a_worker_without_container_is_told_with_what_is_not_known():
+    """Nothing shows that it is meant to be there."""
+    (finding,), _ = judged(missing(), "CHG003")
+    assert (finding.severity, finding.certainty) == ("warning", "inferred")
+    assert "not known" in finding.title and finding.remedy.commands[0].endswith("--no-deps report_worker")
+
+
+def test_a_worker_whose_queue_nobody_else_takes_is_critical():
+    """Tasks wait in it, and that is the worker's absence, no cause of its own."""
+    stack = missing()
+    samples = [{"t": iso(n), "queues": {"reports": 3, "data_sync": 0}, "unacked": 0} for n in (8100, 8103)]
+    stack.redis["samples"] = samples
+    diagnosis = diagnose(stack.evidence())
+    (cause,) = diagnosis.cause_findings
+    assert (cause.name, cause.severity) == ("service-missing", "critical")
+    assert [one.name for one in diagnosis.consequences(cause.id)] == ["queue-without-consumer"]
+
+
+def test_a_service_that_another_was_started_after_is_missing_for_sure():
+    """Compose notes on each container what it depends on."""
+    stack = in_file(Incident(), "cache", "redis-server")
+    stack.item("email_worker", labels={"com.docker.compose.depends_on": "cache:service_started:false"})
+    (finding,), _ = judged(stack, "CHG003")
+    assert finding.severity == "critical" and "email_worker was started after it" in finding.title
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        {"profiles": ["debug"]},
+        {"scale": "0"},
+        {"deploy": {"replicas": "0"}},
+        {"deploy": {"replicas": "${NONE:-0}"}},
+    ],
+)
+def test_a_service_that_is_not_wanted_is_not_missing(nodes):
+    """By its profile or its number."""
+    stack = in_file(Incident(), "report_worker", f"celery -A {APP} worker", **nodes)
+    assert judged(stack, "CHG003")[1].outcome == "quiet"
+
+
+def test_how_many_are_wanted_may_not_be_known():
+    """The number stands in a variable of the shell: neither missing nor well."""
+    stack = in_file(Incident(), "report_worker", f"celery -A {APP} worker", scale="${REPORTS}")
+    findings, outcome = judged(stack, "CHG003")
+    assert (findings, outcome.outcome) == ((), "unknown") and "report_worker" in outcome.why
+
+
+def test_a_job_that_others_wait_for_may_be_gone():
+    """It did its work; somebody cleaned up."""
+    stack = in_file(Incident(), "migrate", "alembic upgrade head")
+    data = stack.evidence().data("compose")
+    node = {"file": 0, "line": 9, "value": {"migrate": {"condition": "service_completed_successfully"}}}
+    data["services"]["email_worker"]["depends_on"] = [node]
+    assert judged(stack.section("compose", "ok", "", data), "CHG003")[1].outcome == "quiet"
+
+
+def test_a_service_that_is_neither_celery_nor_server_is_only_worth_knowing():
+    """It may be a tool that is started when it is needed."""
+    (finding,), _ = judged(in_file(Incident(), "shell", "sleep infinity"), "CHG003")
+    assert finding.severity == "notice"
+
+
+def test_where_only_a_part_was_started_nothing_is_a_cause():
+    """More services are missing than there are: somebody named the ones to start."""
+    stack = Incident()
+    for n in range(9):
+        in_file(stack, f"worker_{n}", f"celery -A {APP} worker --queues q{n}")
+    assert len(judged(stack, "CHG003")[0]) == 9
+    assert diagnose(stack.evidence()).causes == ()
+
+
+def test_a_container_whose_service_was_taken_out_of_the_file():
+    """A person decides whether it is still wanted."""
+    (finding,), _ = judged(orphan(), "CHG004")
+    assert (finding.severity, finding.remedy.kind, finding.services) == ("warning", "manual", ("flower",))
+
+
+def test_containers_of_another_set_of_files_are_no_orphans():
+    """Two sets of files under one project name know nothing of each other."""
+    stack = orphan().item("flower", labels={"com.docker.compose.project.config_files": "/srv/monitoring.yml"})
+    assert judged(stack, "CHG004")[1].outcome == "quiet"
