@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from evidence import APP, CELERY, COMPOSE, NO_FLOWER, NO_MODULE, OPTION, QUEUES, WORKERS, Incident
 
@@ -57,12 +59,25 @@ def no_program():
     return stack
 
 
+def words_of_flower(name):
+    """The lines of a recorded log of Flower 2.2.0 (Celery 5.7.0, Tornado 6.6.1), without their times."""
+    text = (Path(__file__).parent / "data" / "monitoring" / f"{name}_2.2.log").read_text("utf-8")
+    return [line.split(" ", 1)[1] for line in text.splitlines()]
+
+
+def flower_blank():
+    """As the lab shows it: the workers' --queues mail, done to Flower."""
+    stack = Incident().command("flower", f"celery -A {APP} flower --port 5555")
+    return stack.loop("flower", 1, words_of_flower("flower-option-behind-a-blank"))
+
+
 FIRES = {
     "CMD001": unknown_option,
     "CMD002": no_flower,
     "CMD003": no_module,
     "CMD004": no_application,
     "CMD005": no_program,
+    "CMD006": flower_blank,
 }
 
 
@@ -243,3 +258,55 @@ def test_a_program_that_is_not_in_the_image_is_confirmed_by_the_engine():
     found = cause(no_program(), "executable-missing")
     assert (found.object, found.certainty) == ("celery", "confirmed")
     assert [c.name for c in diagnose(no_program().evidence()).cause_findings] == ["executable-missing"]
+
+
+# --- CMD006: what Flower itself refuses ---------------------------------------------------------------------
+
+
+def test_a_value_behind_a_blank_is_joined_to_its_option_of_flower():
+    """One edit; the loop and the traceback are its consequences, and the workers are not touched."""
+    diagnosis = diagnose(flower_blank().evidence())
+    (finding,) = diagnosis.cause_findings
+    assert (finding.name, finding.services, finding.object) == ("flower-wrong-command", ("flower",), "--port")
+    assert (finding.certainty, finding.state, finding.remedy.kind) == ("confirmed", "active", "exact")
+    assert [(edit.old, edit.new) for edit in finding.remedy.edits] == [("--port 5555", "--port=5555")]
+    assert finding.proof[-1].text == "tornado.options.Error: Option 'port' requires a value"
+    assert {one.code for one in diagnosis.consequences(finding.id)} >= {"CTR001"}
+
+
+@pytest.mark.parametrize(
+    "log,command,variable,thing",
+    [
+        ("flower-port-no-number", "flower --port=abc", "", "--port"),
+        ("flower-timeout-no-number", "flower --inspect_timeout=1s", "", "--inspect_timeout"),
+        ("flower-port-of-a-link", "flower", "tcp://10.0.0.1:5555", "FLOWER_PORT"),
+    ],
+)
+def test_a_number_that_is_none_is_named_with_the_words_of_the_log(log, command, variable, thing):
+    """On the line, or in a variable that a link between containers has set."""
+    stack = Incident().command("flower", f"celery -A {APP} {command}")
+    if variable:
+        stack.env["flower"]["FLOWER_PORT"] = variable
+    (finding,) = diagnose(stack.loop("flower", 1, words_of_flower(log)).evidence()).cause_findings
+    assert (finding.code, finding.object, finding.certainty) == ("CMD006", thing, "confirmed")
+    assert finding.remedy.kind == "manual" and thing in finding.remedy.summary
+
+
+def test_a_flower_that_got_past_its_options_refutes_it():
+    """Whatever the table says, it runs."""
+    stack = Incident().command("flower", f"celery -A {APP} flower --port 5555")
+    assert not diagnose(stack.evidence()).cause_findings
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        f"celery flower -A {APP}",
+        f"celery -A {APP} flower --port=5555 -l info --loglevel=info --concurrency=2 --bogus 3",
+        f"celery -A {APP} flower --url-prefix=flower --basic_auth=a:b --debug",
+    ],
+)
+def test_commands_with_which_flower_starts_are_no_findings(command):
+    """Each was run: words that Flower does not know are dropped by it."""
+    stack = Incident().command("flower", command).loop("flower", 1, ["something else"])
+    assert "flower-wrong-command" not in [one.name for one in diagnose(stack.evidence()).findings]

@@ -221,6 +221,43 @@ def test_flower_is_a_command_only_where_it_is_installed() -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "option", "meant"),
+    [
+        ("--port 5555", "--port", ("--port=5555",)),
+        ("--address=0.0.0.0 --url-prefix ops", "--url-prefix", ("--url-prefix=ops",)),
+        ("--basic_auth", "--basic_auth", ()),
+        ("--port --debug", "--port", ()),
+        ("--port=http", "--port", ()),
+        ("-port 5555", "-port", ("-port=5555",)),
+    ],
+)
+def test_flower_takes_a_value_only_behind_an_equals_sign(line: str, option: str, meant: tuple) -> None:
+    """Flower 2.2.0 run with each: exit code 1, by Tornado's parser, whatever the version."""
+    for version in ("2.2.0", "1.2.0", "9.9", None):
+        launch = parse(["celery", "-A", "proj", "flower", *line.split()], "5.7", flower=version)
+        (problem,) = launch.problems
+        assert (problem.kind, problem.option, problem.candidates) == ("flower_value", option, meant)
+        assert launch.exit_code == 1 and launch.error == problem.message
+
+
+@pytest.mark.parametrize(
+    ("line", "env"),
+    [
+        ("--port=$PORT", {}),
+        ("--debug --persistent=true --port=5555", {}),
+        ("--task-runtime-metric-buckets=1,2.5,inf", {}),
+        ("-A proj --loglevel=info --bogus 3", {}),
+        ("--port 5555 --help", {}),
+        ("", {"FLOWER_PORT": "5556", "FLOWER_DEBUG": "yes", "FLOWER_UNAUTHENTICATED_API": "maybe"}),
+    ],
+)
+def test_flower_starts_with_all_else(line: str, env: dict[str, str]) -> None:
+    """What it does not know it drops; a value that a shell puts in is not judged; help is printed first."""
+    argv = ["celery", "-A", "proj", "flower", *line.split()]
+    assert parse(argv, "5.7", flower="2.2.0", env=env, expands=True).problems == ()
+
+
+@pytest.mark.parametrize(
     "argv",
     [
         [],

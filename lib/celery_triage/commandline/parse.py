@@ -18,6 +18,7 @@ from typing import Any
 
 import click
 
+from celery_triage.commandline import flower as tornado
 from celery_triage.commandline import refusals, tables
 from celery_triage.commandline.levels import Level, Levels
 from celery_triage.commandline.problem import Problem
@@ -33,8 +34,9 @@ class Launch:
 
     ``options`` and ``global_options`` hold, by click's parameter name (``queues``, ``schedule_filename``),
     only what is given on the line or by the environment (``from_env`` names the variable). ``exit_code`` is
-    2 with a problem, 0 where Celery only prints something (help, version, no sub-command) and ends, None
-    where it goes on. ``error`` is the first problem's sentence. ``app`` is what ``-A`` says, also where it
+    2 with a problem (1 with one that only Flower's own parser refuses), 0 where Celery only prints something
+    (help, version, no sub-command) and ends, None where it goes on. ``error`` is the first problem's
+    sentence. ``app`` is what ``-A`` says, also where it
     stands in the wrong place. ``problems`` stand in the order in which they would stop it.
 
     ``version_judged`` is the minor version whose options were taken, empty where nothing was judged (Celery
@@ -78,13 +80,21 @@ def parse(
     if len(words) > MOST_WORDS:
         return Launch(tuple(words), how=f"not judged: {len(words)} words")
     table = tables.table(chosen.minor)
-    flower_table = None
+    flower_table, judges_flower = None, ()
     if flower is not False:
         with_flower = tables.choose(flower if isinstance(flower, str) else None, "flower")
         flower_table = tables.table(with_flower.minor, "flower")
+        minors = (with_flower.minor,) if with_flower.exact else tables.versions("flower")
+        judges_flower = tuple(tables.table(minor, "flower") for minor in minors)
     root = Builder(env or {}, expands).root(table, flower_table)
     app_first = any(param["type"]["name"] == "App" for param in table["root"]["params"])
-    read = _Reading(tuple(words), root, app_first).read()
+    reading = _Reading(tuple(words), root, app_first)
+    read = reading.read()
+    if read.get("subcommand") == "flower" and "flower" in root.commands and not read["problems"]:
+        behind = [(index, word) for index, word in reading.behind if word != "--help"]
+        refused = tornado.problems(behind, judges_flower, env or {}, expands)
+        if refused and not read["ends"]:
+            read |= {"problems": tuple(refused), "exit_code": 1, "error": refused[0].message}
     if not chosen.judges:
         read |= {"problems": (), "exit_code": None, "error": "", "ends": ""}
     judged = chosen.minor if chosen.judges else ""
@@ -99,6 +109,7 @@ class _Reading:
         self.levels = Levels(root)
         self.problems: list[Problem] = []
         self.facts: dict[str, Any] = {"from_env": {}}
+        self.behind: list[tuple[int, str]] = []
 
     def read(self) -> dict[str, Any]:
         """What of Launch this command line decides."""
@@ -141,6 +152,7 @@ class _Reading:
         index, name = top.rest[0]
         self.facts["subcommand"] = name
         self.facts["positional"] = tuple(word for _, word in top.rest[1:])
+        self.behind = list(top.rest[1:])
         command = self.root.commands.get(name)
         if command is None:
             self.problems.append(

@@ -12,6 +12,7 @@ KINDS = (
     "no_command",
     "misplaced_option",
     "unexpected_argument",
+    "flower_value",
 )
 
 
@@ -19,8 +20,8 @@ KINDS = (
 class Problem:
     """One thing that Celery refuses. ``token`` is the word as written, ``index`` its place in ``argv``;
     ``option`` the bare option; ``candidates`` what was probably meant, best first; ``message`` the sentence
-    that click ends with; ``before_app`` whether it stops Celery before the application module is
-    imported."""
+    that click ends with (for ``flower_value`` Tornado, see ``flower``); ``before_app`` whether it stops
+    Celery before the application module is imported."""
 
     kind: str
     token: str
