@@ -94,19 +94,16 @@ def locate(compose: Mapping[str, Any] | None, service: str, where: str, old: str
         return Change(Edit(path_of(file), None, old, new))
     first, last = int(node.get("line") or 0), int(node.get("end_line") or node.get("line") or 0)
     set_elsewhere = _defaults_not_used(compose, node.get("value"), old)
-    # What stands in the lines and not in the value stands in a comment.
-    held = node.get("value") is None or old in _text_of(node["value"]) or node.get("masked")
+    # What stands in the lines and not in the value stands in a comment. In a block the keys are meant, too.
+    value = node.get("value")
+    held = where in BLOCKS or value is None or node.get("masked") or old in _text_of(value)
     change = _in_lines(file, range(first, last + 1), old, new) if held and not set_elsewhere else None
     return change or _in_dotenv(compose, node.get("value"), old, new)
 
 
 def _text_of(value: Any) -> str:
-    """All words of a value, whatever its form, with a blank between them."""
-    if isinstance(value, Mapping):
-        return " ".join(f"{key} {_text_of(item)}" for key, item in value.items())
-    if isinstance(value, (list, tuple)):
-        return " ".join(map(_text_of, value))
-    return str(value)
+    """All words of a value, a text or a list of words."""
+    return " ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
 def _defaults_not_used(compose: Mapping[str, Any], value: Any, old: str) -> bool:
