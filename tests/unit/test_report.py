@@ -12,13 +12,17 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from evidence import backend_reboot
 from hand_built import HOSTILE, evidence
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from celery_triage import bundle, report
+from celery_triage.causes import diagnose
 from celery_triage.model import Section
+from celery_triage.notebook import Look
 from celery_triage.redact import Redactor
-from celery_triage.report import archive, execute, pages, safe
+from celery_triage.remedies import patch
+from celery_triage.report import archive, execute, front, pages, safe
 from celery_triage.show import units
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
@@ -327,6 +331,21 @@ def test_the_first_page_tells_the_whole_diagnosis(made):
         "Celery",
     ):
         assert part in text or part.lower() in text, part
+
+
+def test_an_edit_beside_a_secret_stands_on_the_first_page_as_a_command():
+    """The patch cannot hold it, and it is not lost: the command shows the fragment and no secret."""
+    stack = backend_reboot()
+    evidence = stack.evidence()
+    (file,) = evidence.data("compose")["files"]
+    at = next(n for n, line in enumerate(file["lines"]) if "--queue=email" in line)
+    for near in (at - 1, at + 1):
+        file["lines"][near], file["hashes"][near] = "      API_KEY: ‹secret:1a2b›", None
+    html = front.first_page(Look(evidence), [], [], patch=True, redaction="")
+    (line,) = [line for line in html.splitlines() if "sed -n" in line]
+    assert f"sed -n {at + 1}p" in line and "‹secret" not in line
+    assert "API_KEY" not in patch(diagnose(evidence), evidence)
+    assert "patch -p1 -i fix.patch" in html and "<code>/srv/ai_backend</code>" in html
 
 
 def test_no_page_of_a_report_runs_or_loads_anything_although_its_logs_try(made):

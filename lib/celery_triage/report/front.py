@@ -8,6 +8,7 @@ from typing import Any
 
 from ..model import Finding
 from ..notebook import Look
+from ..remedies import left_over
 from ..runbooks import showing
 from ..show import findings as cards
 from ..show import restarts, triage, units
@@ -69,6 +70,8 @@ def first_page(
         redaction=redaction,
         versions=versions(look).html,
         patch=patch,
+        folder=(evidence.data("containers") or {}).get("working_dir") or "",
+        by_command=left_over(diagnosis, evidence),
         files=FILES + ((("fix.patch", "fix.patch"),) if patch else ()),
         calls=calls or "No call was recorded.",
         calls_line=f"{units.count(len(evidence.calls), 'call')} made",
