@@ -174,7 +174,37 @@ def test_the_order_of_celery_4_is_a_misplaced_option():
         stack.commands[label] = f"celery worker -A {APP} --loglevel=info --queues {queue}"
         stack.loop(label, 2, ["You are using `-A` as an option of the worker sub-command:"])
     found = cause(stack, "misplaced-option")
-    assert found.object == "-A" and found.remedy.kind == "manual"
+    assert found.object == "-A" and found.remedy.kind == "exact"
+    assert [(edit.old, edit.new) for edit in found.remedy.edits] == [
+        (f"worker -A {APP}", f"-A {APP} worker")
+    ] * len(QUEUES)
+
+
+def misplaced(command, label="celery_beat"):
+    """The remedy for a service whose option stands behind the sub-command."""
+    stack = Incident().command(label, command)
+    stack.loop(label, 2, ["You are using `-A` as an option of the beat sub-command:"])
+    return cause(stack, "misplaced-option").remedy
+
+
+def test_a_misplaced_app_of_beat_is_moved_before_beat():
+    """The sentence speaks of beat, and the words between come along."""
+    remedy = misplaced(f"celery beat --loglevel=info --app={APP} --max-interval 60")
+    assert "celery --app … beat …" in remedy.summary and remedy.kind == "exact"
+    assert [(edit.old, edit.new) for edit in remedy.edits] == [
+        (f"beat --loglevel=info --app={APP}", f"--app={APP} beat --loglevel=info")
+    ]
+
+
+@pytest.mark.parametrize(
+    "command", [f"celery beat -b redis://redis:6379/0 -A {APP}", f"sh -c 'celery  beat   -A {APP}'"]
+)
+def test_what_cannot_be_moved_as_it_is_written_is_left_to_a_person(command):
+    """Two misplaced options, or words that the file spaces otherwise, are no edit."""
+    stack = Incident().command("celery_beat", command)
+    stack.loop("celery_beat", 2, ["You are using `-A` as an option of the beat sub-command:"])
+    found = [one for one in diagnose(stack.evidence()).findings if one.name == "misplaced-option"]
+    assert found and all(one.remedy.kind == "manual" and not one.remedy.edits for one in found)
 
 
 def test_last_words_about_an_option_of_a_command_that_cannot_be_read_are_reported():

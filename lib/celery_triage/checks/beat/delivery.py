@@ -88,19 +88,6 @@ def beat_wrong_queue(look: Look) -> Iterator[Finding]:
                 yield _wrong_queue(look, server, queue, pairs, depths.get(queue) or 0)
 
 
-def lost(look: Look) -> dict[str, dict[str, str]]:
-    """For each beat the entries that are known to arrive nowhere, each with the reason as a clause."""
-    told: dict[str, dict[str, str]] = {}
-    for server in brokers(look):
-        taken, why = taken_on(look, server)
-        for beat in beats_of(look):
-            for entry in beat.entries or () if beat.label in labels_of(server) and not why else ():
-                if entry.queue and entry.queue not in taken and waiting_in(server).get(entry.queue):
-                    reason = f"{entry.name} goes to {entry.queue}, which no worker consumes"
-                    told.setdefault(beat.label, {})[entry.name] = reason
-    return told
-
-
 def _wrong_queue(
     look: Look, server: Mapping[str, Any], queue: str, pairs: Sequence[tuple[Beat, Entry]], depth: int
 ) -> Finding:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from celery_triage.checks.beat.schedule import Beat, Entry
@@ -88,11 +89,10 @@ def overdue(beat: Beat, entry: Entry) -> str:
     return f"{entry.name}, due {entry.text}, was last sent {lasted(beat.now - at)} ago"
 
 
-def delivered(beat: Beat, lost: dict[str, str] | None = None) -> Verdict:
-    """Whether what it sends is done. ``lost`` holds the entries that are known to arrive nowhere, with the
-    reason."""
+def delivered(beat: Beat, lost: Sequence[str] = ()) -> Verdict:
+    """Whether what it sends is done. ``lost`` are clauses about what is known to arrive nowhere."""
     if lost:
-        return Verdict("no", "; ".join(lost.values()))
+        return Verdict("no", "; ".join(lost))
     if beat.entries is None:
         return Verdict("unknown", beat.unknown)
     known = [entry for entry in beat.entries if beat.done_lately(entry) is not None]

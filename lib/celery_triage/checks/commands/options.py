@@ -10,6 +10,7 @@ from celery_triage.checks.commands.shared import (
     celery_version,
     not_placed,
     option_changes,
+    standing_in,
     surely,
 )
 from celery_triage.checks.registry import Look, Prediction, check
@@ -17,7 +18,7 @@ from celery_triage.checks.reports import healed, reported
 from celery_triage.checks.words import listed, verb
 from celery_triage.commandline import Problem, parse, versions
 from celery_triage.model import Finding, Option, Proof, Remedy
-from celery_triage.remedies import alive, recreate
+from celery_triage.remedies import Changes, alive, changes, recreate
 from celery_triage.stack import Service
 
 _NAMES = {
@@ -27,6 +28,9 @@ _NAMES = {
     "bad_value": "bad-option-value",
     "unexpected_argument": "unexpected-argument",
 }
+
+#: Options of Celery itself that take a value (``celery --help``, 5.0 to 5.7).
+_WITH_VALUE = ("-A", "--app", "-b", "--broker", "--result-backend", "--loader", "--config", "--workdir")
 
 
 @check(
@@ -181,8 +185,19 @@ def _option_remedy(look: Look, name: str, option: str, found: Sequence[tuple[Ser
             options=tuple(ways),
             risk=risk,
         )
+    order = f"celery {option} … {found[0][0].launch.subcommand or 'worker'} …"
+    if name == "misplaced-option":
+        changed = _moved(look, found)
+        if changed.complete and (changed.edits or changed.commands):
+            return Remedy(
+                "exact",
+                f"Write {option} before the sub-command ({order}).",
+                changed.edits,
+                changed.commands + commands,
+                risk=risk,
+            )
     hint = {
-        "misplaced-option": f"Move {option} to the other side of the sub-command (celery -A app worker …).",
+        "misplaced-option": f"Move {option} to the other side of the sub-command ({order}).",
         "bad-option-value": f"Give {option} a value that Celery takes: {found[0][1].message}",
         "unexpected-argument": f"Take {option} out of the command, or write the option that it belongs to.",
     }
@@ -192,3 +207,26 @@ def _option_remedy(look: Look, name: str, option: str, found: Sequence[tuple[Ser
         commands=commands,
         risk=risk,
     )
+
+
+def _moved(look: Look, found: Sequence[tuple[Service, Problem]]) -> Changes:
+    """The change that puts an option of Celery itself, which stands behind the sub-command with its value, in
+    front of it; nothing where it stands elsewhere or its value cannot be told."""
+    places = []
+    for service, problem in found:
+        words, sub = service.argv, service.launch.subcommand
+        start = words.index(sub) if sub in words else -1
+        misplaced = [one for one in service.launch.problems if one.kind == "misplaced_option"]
+        behind = 0 <= start < (problem.index or 0)
+        # Two of them in one command would be two edits of the same words.
+        if not behind or len(misplaced) > 1 or problem.option not in _WITH_VALUE:
+            return Changes()
+        # `-A app` are two words, `--app=app` and `-Aapp` one.
+        joined = problem.token != problem.option or "=" in words[problem.index]
+        own = words[problem.index : problem.index + (1 if joined else 2)]
+        if not joined and (len(own) < 2 or own[1].startswith("-")):
+            return Changes()
+        between = words[start : problem.index]
+        old, new = " ".join([*between, *own]), " ".join([*own, *between])
+        places.append((service, standing_in(service, sub), old, new))
+    return changes(look.data("compose"), places)
