@@ -14,6 +14,7 @@ SUBJECTS = (
     "health",
     "launch_commands",
     "logs",
+    "monitoring",
     "queues",
     "restarts",
     "triage",
