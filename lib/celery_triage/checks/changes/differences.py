@@ -24,6 +24,7 @@ _NUMBER = re.compile(r"[-+]?[0-9][0-9._eExXobB:a-fA-F\-]*")
 _TRUTH = {"true": True, "false": False, "yes": True, "no": False, "on": True, "off": False}
 #: Characters at which a command in one text ends for Compose, or not, by its version.
 _SHELL = re.compile(r"[;&|<>()`]")
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,8 @@ class _Container:
         sure = answer == "different"
         after = later(self.files.file(node), self.item.get("created"))
         if not sure:  # only what .env says now speaks for it
-            if interpolation.HOLE not in interpolation.holed(str(node.get("value"))):
+            variables = interpolation.names(str(node.get("value")))
+            if not variables or not variables <= (self.values or {}).keys():
                 return
             after = later(self.files.dotenv, self.item.get("created"))
         yield Difference(what, has, says, self.files.where(node), node.get("line"), sure, after)
@@ -83,7 +85,8 @@ class _Container:
             return  # a quote that is never closed: Compose's own splitting is not known
         masked = any(interpolation.TOKEN.search(word) for word in (*has, *holed))
         answer = "same" if known == has else _fit(holed, has)
-        if answer == "different" and (masked or (isinstance(value, str) and _SHELL.search(value))):
+        cut = isinstance(value, str) and _SHELL.search(_QUOTED.sub("", value))
+        if answer == "different" and (masked or cut):
             return
         says = shlex.join(known) if known is not None else _shown(value)
         yield from self.told(what, shlex.join(has), says, answer, node)

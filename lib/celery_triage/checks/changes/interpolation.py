@@ -41,6 +41,11 @@ def holed(text: str) -> str:
     return _VARIABLE.sub(lambda match: "$" if match["dollar"] else HOLE, text)
 
 
+def names(text: str) -> set[str]:
+    """The variables of a text, without those in the defaults of others."""
+    return {found for match in _VARIABLE.finditer(text) if (found := match["braced"] or match["bare"])}
+
+
 def pattern(text: str) -> str:
     """A pattern for a text with holes; a masked secret is one, too."""
     return ".*".join(re.escape(part) for part in re.split(f"{HOLE}|{TOKEN.pattern}", text))
