@@ -216,6 +216,31 @@ def test_a_log_too_long_for_the_time_gives_its_newest_lines(tmp_path, monkeypatc
     assert [line[2] for line in told.data["lines"]] == ["new"]
 
 
+def numbered(count: int, length: int) -> bytes:
+    """So many lines of that length, each with its number."""
+    return b"".join(
+        frame(1, f"{T1} {n:06} ".encode() + b"x" * (length - 8) + b"\n") for n in range(count)
+    )
+
+
+@pytest.mark.parametrize("at_the_end", [1000, 20])
+def test_of_long_lines_only_the_end_is_asked_for(tmp_path, monkeypatch, at_the_end):
+    """Where bytes limit what is kept, fewer lines are asked for; if the newest are short, all."""
+    monkeypatch.setattr(logs, "BLOCK", 2**14)
+    few = KEY.replace("tail=20000", f"tail={logs.FEW_LINES}")
+    newest = numbered(logs.FEW_LINES, at_the_end)
+    raw = numbered(3000, 1000) + newest
+    answers = {**raw_answer(raw), few: {"status": 200, "raw": newest}}
+    monkeypatch.setattr(logs, "ENOUGH", 10**12)
+    for name in ("whole", "end"):
+        (tmp_path / name).mkdir()
+    whole = section(tmp_path / "whole", answers, size=50_000)
+    monkeypatch.setattr(logs, "ENOUGH", 10**6)
+    told = section(tmp_path / "end", answers, size=50_000)
+    assert (told.status, told.data["lines"]) == ("ok", whole.data["lines"])
+    assert (told.data["cut"]["bytes"] < whole.data["cut"]["bytes"]) == (at_the_end == 1000)
+
+
 def test_secrets_of_the_stack_do_not_pass(tmp_path):
     """In position, as a known value, and across the place where the engine splits a line."""
     redactor = Redactor()
