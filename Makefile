@@ -53,4 +53,4 @@ lock: pyproject.toml  ## write requirements.lock anew from pyproject.toml
 clean:  ## remove the environment and build outputs, never reports
 	rm -rf $(VENV) build .pytest_cache .ruff_cache
 
--include tests/lab/lab.mk tests/lab/faults.mk
+-include tests/lab/lab.mk tests/lab/faults.mk tests/bench/bench.mk
