@@ -26,7 +26,8 @@ def _pyproject() -> dict:
 
 def _wanted() -> dict[str, str]:
     project = _pyproject()
-    texts = project["dependencies"] + project["optional-dependencies"]["test"]
+    extras = project["optional-dependencies"].values()
+    texts = [*project["dependencies"], *(text for extra in extras for text in extra)]
     return dict(_requirement(text) for text in texts)
 
 
