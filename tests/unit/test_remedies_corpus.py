@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from evidence import Incident
 from test_collect_compose import section
 
 from celery_triage.model import Edit
-from celery_triage.remedies import beside_secrets, locate, sed, unified
+from celery_triage.remedies import beside_secrets, changes, locate, sed, unified
+from celery_triage.stack import Stack
 
 PROGRAMS = {"git": ["git", "apply"], "patch": ["patch", "-p1", "--fuzz=0", "-f", "-s", "-i"]}
 
@@ -443,3 +445,27 @@ def test_several_edits_of_one_file_and_of_one_line(tmp_path, ends, program):
     patched(program, unified(edits, told, str(tmp_path)), tmp_path)
     expected = before.replace(b"--queue=", b"--queues=").replace(b"--logleve=", b"--loglevel=")
     assert path.read_bytes() == expected
+
+
+@pytest.mark.parametrize(
+    "text,shared",
+    [
+        ("x-w: &w {command: CMD}\nservices: {email_worker: {<<: *w}, payment_worker: {<<: *w}}\n", True),
+        ("services:\n  email_worker: {command: &c CMD}\n  payment_worker: {command: *c}\n", True),
+        ("services:\n  email_worker: {extends: payment_worker}\n  payment_worker: {command: CMD}\n", True),
+        ("services:\n  email_worker: {command: CMD}\n  payment_worker: {command: CMD}\n", False),
+    ],
+    ids=["merge key", "alias", "extends", "own"],
+)
+def test_what_is_right_for_one_service_is_not_written_where_others_share_it(tmp_path, text, shared):
+    """Half the pool processes for one worker are not half for all that merge the same command."""
+    path = tmp_path / "docker-compose.yml"
+    path.write_text(text.replace("CMD", "celery -A shop.app worker --concurrency=4"), "utf-8")
+    told = section([str(path)], tmp_path).data
+    stack = Stack(Incident().evidence().data("containers"))
+    edit = ("command", "--concurrency=4", "--concurrency=2")
+    mail, pay = ((stack.get(name), *edit) for name in ("email_worker", "payment_worker"))
+    assert changes(told, [mail], alone=True).complete is not shared
+    assert changes(told, [mail]).complete
+    both = changes(told, [mail, pay], alone=True)
+    assert both.complete and len(both.edits) == (1 if shared else 2)

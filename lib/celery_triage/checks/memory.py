@@ -9,7 +9,7 @@ from celery_triage.checks.health.probes import split, value_in
 from celery_triage.checks.registry import Look, Prediction, check
 from celery_triage.checks.restarts import DOWN, KILLED, concerned, deaths, weight
 from celery_triage.model import Finding, Option, Remedy
-from celery_triage.remedies import alive, changes, recreate, restart
+from celery_triage.remedies import Changes, alive, changes, recreate, restart
 from celery_triage.stack import Service
 
 
@@ -72,15 +72,14 @@ def memory_remedy(look: Look, service: Service, memory: int) -> Remedy:
     if service.role == "worker" and isinstance(given, int) and given > 1:
         written = [word for word in service.argv if word in (f"--concurrency={given}", f"-c{given}")]
         old = written[0] if written else str(given)
-        changed = changes(
-            look.data("compose"), [(service, "command", old, old.replace(str(given), str(given // 2)))]
-        )
+        place = (service, "command", old, old.replace(str(given), str(given // 2)))
+        changed = changes(look.data("compose"), [place], alone=True)
         options.append(
             Option(
                 "lower-concurrency",
-                f"Run {given // 2} pool processes instead of {given}.",
+                f"Run {given // 2} pool processes instead of {given}.{own_command(service, changed)}",
                 changed.edits + changed.texts,
-                changed.commands + recreate(look.stack, [service]),
+                changed.commands + recreate(look.stack, [service]) if changed.complete else (),
             )
         )
     if memory:
@@ -110,6 +109,17 @@ def memory_remedy(look: Look, service: Service, memory: int) -> Remedy:
         options=tuple(options),
         question="Does the machine have memory to spare for it?",
         risk="A higher limit takes memory from the other containers of this machine.",
+    )
+
+
+def own_command(service: Service, changed: Changes) -> str:
+    """What a person must do where the command of a service cannot be changed by an edit; empty where it
+    can."""
+    if changed.complete:
+        return ""
+    return (
+        f" The command of {service.label} stands where other services share it, or in no Compose file that "
+        "could be read: write it there by hand, for this service alone."
     )
 
 

@@ -52,13 +52,21 @@ class Changes:
 def changes(
     compose: Mapping[str, Any] | None,
     places: Iterable[tuple[Service, str, str, str]],
+    *,
+    alone: bool = False,
 ) -> Changes:
     """The changes for some services. Each place is (service, where, old, new): ``where`` is ``command``,
     ``entrypoint``, one of BLOCKS or the name of a variable. What several services share (an anchor) is
-    changed once."""
+    changed once; with ``alone`` not at all where one of them is not among these, for what is right for one is
+    then no good for the other."""
     found: list[Change] = []
     unplaced, texts = [], []
+    places = list(places)
+    meant = {service.item.get("service") or "" for service, *_ in places}
     for service, where, old, new in places:
+        if alone and not shared_by(compose, service.item.get("service") or "", where) <= meant:
+            unplaced.append(service.label)
+            continue
         change = locate(compose, service.item.get("service") or "", where, old, new)
         if change is None:
             unplaced.append(service.label)
@@ -73,6 +81,19 @@ def changes(
         tuple(dict.fromkeys(texts)),
         tuple(unplaced),
     )
+
+
+def shared_by(compose: Mapping[str, Any] | None, service: str, where: str) -> set[str]:
+    """The services whose value stands in the very same place: those that merge the same anchor or extend the
+    same service, the one itself among them."""
+    own = _nodes(compose or {}, service, where)[-1:]
+    places = [(node.get("file"), node.get("line"), node.get("col")) for node in own]
+    found = {service}
+    for other in (compose or {}).get("services") or {}:
+        theirs = _nodes(compose or {}, other, where)[-1:]
+        if own and [(node.get("file"), node.get("line"), node.get("col")) for node in theirs] == places:
+            found.add(other)
+    return found
 
 
 def locate(compose: Mapping[str, Any] | None, service: str, where: str, old: str, new: str) -> Change | None:

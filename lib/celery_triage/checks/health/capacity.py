@@ -7,7 +7,7 @@ from typing import Any
 
 from celery_triage.checks.health.probes import split, value_in
 from celery_triage.checks.health.timing import TIGHT, throttled
-from celery_triage.checks.memory import memory_remedy, processes
+from celery_triage.checks.memory import memory_remedy, own_command, processes
 from celery_triage.checks.registry import Look, NotApplicable, check
 from celery_triage.checks.words import lasted, times
 from celery_triage.lives import Life, seconds_of
@@ -130,9 +130,9 @@ def _processor(look: Look, worker: Service, used: Mapping[str, Any]) -> Iterator
     if now > 1 and processes(worker) == now:
         word = next((one for one in worker.argv if one in (f"--concurrency={now}", f"-c{now}")), str(now))
         place = (worker, "command", word, word.replace(str(now), str(now // 2)))
-        changed = changes(look.data("compose"), [place])
-        commands = changed.commands + recreate(look.stack, [worker])
-        fewer = f"Run {now // 2} pool processes instead of {now}."
+        changed = changes(look.data("compose"), [place], alone=True)
+        commands = changed.commands + recreate(look.stack, [worker]) if changed.complete else ()
+        fewer = f"Run {now // 2} pool processes instead of {now}.{own_command(worker, changed)}"
         options.append(Option("lower-concurrency", fewer, changed.edits + changed.texts, commands))
     held = f"held back in {share:.0%} of {periods} periods"
     yield look.finding(

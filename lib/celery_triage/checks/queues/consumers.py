@@ -143,7 +143,8 @@ def _remedy(look: Look, queue: str, meant: Service | None, last: list[str]) -> R
     consume = f"Add {queue} to --queues of the worker that shall run these tasks, and make it anew."
     changed, commands = Changes(), ()
     if meant is not None and last:
-        changed = changes(look.data("compose"), [(meant, "command", last[0], f"{last[0]},{queue}")])
+        place = (meant, "command", last[0], f"{last[0]},{queue}")
+        changed = changes(look.data("compose"), [place], alone=True)
         consume = f"Let {meant.label} consume {queue} beside what it consumes now, and make it anew."
         if changed.complete:
             commands = (*changed.commands, *recreate(look.stack, [meant]))
