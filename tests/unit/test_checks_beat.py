@@ -267,6 +267,20 @@ def test_the_interval_of_a_schedule(told, seconds):
     assert period_of(told) == seconds
 
 
+def test_a_beat_with_another_interval_than_the_worker_is_judged_by_its_own():
+    """Its log shows that it sends each ten minutes, whatever the worker says: six minutes are not late."""
+    stack = Scheduled(done=None).sends(400, 1000, 1600)
+    assert judged(stack, "BEA003")[1].outcome == "quiet"
+    assert judged(Scheduled(done=None).sends(1400, 2000), "BEA003")[1].outcome == "fired"
+
+
+def test_a_beat_that_has_never_sent_is_a_warning_for_a_person():
+    """Its environment may give it another schedule than the worker's."""
+    (finding,), _ = judged(Scheduled(done=None).sends(), "BEA003")
+    assert (finding.severity, finding.certainty, finding.remedy.kind) == ("warning", "inferred", "manual")
+    assert "was not sent since it started" in finding.title
+
+
 # --- Delivered ----------------------------------------------------------------------------------------------
 
 
@@ -336,6 +350,14 @@ def test_a_worker_that_did_not_answer_may_know_the_task():
     assert judged(evidence, "BEA006")[1].outcome == "unknown"
 
 
+def test_a_worker_that_is_down_may_know_a_task_without_a_queue():
+    """Those that answer do not know it; the one that does cannot answer."""
+    stack = unregistered()
+    stack.schedule["heartbeat"]["options"] = {}
+    assert judged(stack, "BEA006")[1].outcome == "fired"
+    assert judged(stack.loop("email_worker", 1, ["it ends"]), "BEA006")[1].outcome == "unknown"
+
+
 # --- Twice --------------------------------------------------------------------------------------------------
 
 
@@ -348,8 +370,8 @@ def test_a_worker_with_b_beside_a_beat_loses_its_b():
 
 
 def two_beats():
-    """Flower's container starts a beat instead, with the same application."""
-    stack = Scheduled().sends(3)
+    """Flower's container starts a beat instead, with the same application and Celery's own scheduler."""
+    stack = Scheduled(beat_scheduler="celery.beat:PersistentScheduler").sends(3)
     return stack.command("flower", stack.commands["celery_beat"])
 
 
@@ -358,6 +380,16 @@ def test_two_beats_of_their_own_are_a_choice():
     (finding,), _ = judged(two_beats(), "BEA005")
     assert [option.name for option in finding.remedy.options] == ["keep celery_beat", "keep flower"]
     assert finding.remedy.options[0].commands[0].startswith("docker rm -f ")
+
+
+def test_two_beats_whose_scheduler_and_logs_are_not_known_are_unknown():
+    """The scheduler may hold a lock."""
+    stack = two_beats()
+    stack.logs["celery_beat"] = stack.logs["celery_beat"][:4]
+    evidence = without_section(stack.evidence(), "celery")
+    assert judged(evidence, "BEA005")[1].outcome == "unknown"
+    (finding,), _ = judged(stack, "BEA005")
+    assert finding.certainty == "inferred"
 
 
 def test_beats_with_a_lock_other_applications_or_other_entries_are_not_twice():

@@ -148,7 +148,8 @@ def _remedy(
     changed, commands = Changes(), ()
     if meant is not None and users[meant.label]:
         last = users[meant.label][-1]
-        changed = changes(look.data("compose"), [(meant, "command", last, f"{last},{queue}")])
+        place = (meant, "command", last, f"{last},{queue}")
+        changed = changes(look.data("compose"), [place], alone=True)
         consume = f"Let {meant.label} consume {queue} beside what it consumes now, and make it anew."
         if changed.complete:
             commands = (*changed.commands, *recreate(look.stack, [meant]))
@@ -225,7 +226,9 @@ def _takers(look: Look, beat: Beat, entry: Entry) -> list[str] | None:
         told = [one for one in (server.get("replies") or {}).values() if one]
         if (replies.get(beat.teller) or {}) not in told:
             continue
-        if server.get("asked") is not None and len(told) < server["asked"]:
+        silent = {one.label for one in look.stack.workers} - {one.get("label") for one in told}
+        # One that is down may be the one that knows it, where its queue is not known.
+        if (silent and not entry.queue) or len(told) < (server.get("asked") or 0):
             return None
         for reply in told:
             if entry.queue and entry.queue not in (reply.get("active_queues") or [entry.queue]):

@@ -5,15 +5,16 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Sequence
 
-from celery_triage.checks.beat.schedule import Beat, module_of
+from celery_triage.checks.beat.schedule import IN_SETTINGS, Beat, module_of
 from celery_triage.checks.beat.ticking import beats_of
 from celery_triage.checks.registry import Look, check
 from celery_triage.checks.words import listed
 from celery_triage.model import Finding, Option, Proof, Remedy
 from celery_triage.remedies import alive, changes, recreate
 
-#: Schedulers that lock, so that of several beats only one sends.
+#: Schedulers that lock, so that of several beats only one sends; and those that do not.
 LOCKS = "redbeat"
+LOCKLESS = (*IN_SETTINGS, "django_celery_beat.schedulers.DatabaseScheduler")
 
 
 @check(
@@ -55,8 +56,12 @@ def beat_twice(look: Look) -> Iterator[Finding]:
         if beat.runs and url is not None and module_of(beat.service) and LOCKS not in beat.scheduler.lower():
             groups.setdefault((module_of(beat.service), str(url.parsed.server)), []).append(beat)
     for (module, server), group in groups.items():
-        if len(group) > 1 and (shared := _both_send(group)) is not None:
+        shared = _both_send(group) if len(group) > 1 else None
+        foreign = [beat.label for beat in group if beat.scheduler not in LOCKLESS]
+        if shared or (shared is not None and not foreign):
             yield _twice(look, module, server, group, shared)
+        elif shared is not None:
+            look.note("celery", f"whether two of {listed(foreign)} send is not known: a scheduler may lock")
 
 
 def _both_send(group: Sequence[Beat]) -> list[str] | None:
@@ -100,7 +105,7 @@ def _remedy(look: Look, group: Sequence[Beat]) -> Remedy:
             before = worker.argv[worker.argv.index(flag) - 1] if flag else ""
             places.append((worker, "command", f"{before} {flag}", before))
         told = all(new for _, _, _, new in places)
-        changed = changes(look.data("compose"), places) if told else None
+        changed = changes(look.data("compose"), places, alone=True) if told else None
         commands = recreate(look.stack, workers)
         labels = listed([worker.label for worker in workers])
         summary = f"Take -B out of the command of {labels}: {own[0].label} is the beat."

@@ -50,11 +50,6 @@ class Entry:
     period: float | None
     queue: str
 
-    @property
-    def late_s(self) -> float:
-        """Seconds without it after which it is late."""
-        return LATE_TIMES * (self.period or 0.0) + LATE_S
-
 
 def period_of(schedule: Any) -> float | None:
     """The longest pause in seconds between two runs, of a schedule as remote control tells it; None where it
@@ -157,6 +152,17 @@ class Beat:
         """When it last sent this entry, by its log."""
         return next((at for at, name, _, _ in reversed(self.sent) if name == entry.name), None)
 
+    def pause(self, entry: Entry) -> float:
+        """The longest pause between two runs in seconds: by the schedule, or longer where its own log shows
+        one (the settings of a worker may have been given another interval by its environment)."""
+        times = [at for at, name, _, _ in self.sent if name == entry.name]
+        seen = [after - before for before, after in zip(times, times[1:], strict=False)]
+        return max([entry.period or 0.0, *seen])
+
+    def late_s(self, entry: Entry) -> float:
+        """Seconds without this entry after which it is late."""
+        return LATE_TIMES * self.pause(entry) + LATE_S
+
     def done_at(self, entry: Entry) -> float | None:
         """When a run of this task last came to its end, by the result table; None where that knows none."""
         return seconds_of((self.done.get(entry.task) or {}).get("last"))
@@ -167,7 +173,7 @@ class Beat:
         last = self.done_at(entry)
         if last is None or not entry.period or self.asked is None:
             return None
-        return self.asked - last <= entry.late_s
+        return self.asked - last <= self.late_s(entry)
 
     @property
     def scheduler(self) -> str:

@@ -59,7 +59,8 @@ def beat_silent(look: Look) -> Iterator[Finding]:
     ## False alarms
     Entries that are due only at certain hours are never judged. A schedule that is kept in a database or in
     Redis (django-celery-beat, RedBeat) is not known here: it stays unknown. A beat whose broker is down says
-    so itself and is not reported.
+    so itself and is not reported. A beat that has never sent, and whose environment may give it another
+    schedule than the worker's, is only a warning.
     """
     for beat in beats_of(look):
         if not beat.runs:
@@ -108,21 +109,20 @@ def _silent(look: Look, beat: Beat, found: list[Entry]) -> Finding:
         what = overdue(beat, first)
     else:
         what = f"{first.name}, due {first.text}, was last done {lasted(done_ago(beat, first))} ago"
+    since = f"{max(60, int(beat.late_s(first)))}s"
+    told = f"docker logs --since {since} {shlex.quote(beat.service.name)} 2>&1 | grep 'Sending due task'"
     title = f"{beat.label} runs and sends nothing that is due: {what}"
     return look.finding(
         title,
         services=(beat.label,),
+        # Where it has never sent, and nothing was done before, its own schedule may be another one.
+        severity="critical" if stale or beat.sent else "warning",
         object=beat.label,
         certainty="confirmed" if beat.tells and stale else "inferred",
         proof=proof or [Proof("containers", f"{beat.label} runs for {lasted(beat.age)}")],
         remedy=_remedy(beat),
         verify=(
-            *(
-                [f"docker logs --since {max(60, int(first.late_s))}s {shlex.quote(beat.service.name)} 2>&1 | "
-                 f"grep 'Sending due task'  # {first.name}, {first.text}"]
-                if beat.tells
-                else ()
-            ),
+            *([f"{told}  # {first.name}, {first.text}"] if beat.tells else ()),
             *alive([beat.service]),
         ),
         detail=f"Late: {names}.",

@@ -39,7 +39,7 @@ def late(beat: Beat) -> list[Entry] | None:
     if not judged:
         return None
     start = beat.now - beat.age
-    over = [entry for entry in judged if beat.now - (beat.sent_at(entry) or start) > entry.late_s]
+    over = [entry for entry in judged if beat.now - (beat.sent_at(entry) or start) > beat.late_s(entry)]
     if any(beat.done_lately(entry) for entry in judged):
         return []
     if len(over) < len(judged):
@@ -51,7 +51,7 @@ def unfinished(beat: Beat) -> list[Entry]:
     """Where the log tells nothing: the entries whose runs came to their end once, and not any more, if no
     other's do."""
     judged = [entry for entry in beat.entries or () if beat.done_lately(entry) is not None]
-    over = [entry for entry in judged if not beat.done_lately(entry) and beat.age > entry.late_s]
+    over = [entry for entry in judged if not beat.done_lately(entry) and beat.age > beat.late_s(entry)]
     return over if over and len(over) == len(judged) else []
 
 
