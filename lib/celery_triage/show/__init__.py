@@ -8,6 +8,7 @@ from types import ModuleType
 #: One module for each runbook's subject; loaded when first asked for, because drawing takes 0.3 s to import.
 SUBJECTS = (
     "beat",
+    "changes",
     "connections",
     "database",
     "findings",
