@@ -9,6 +9,7 @@ incident.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -66,11 +67,18 @@ class Look:
         Flower only.
 
         Members stand before neighbours, each by name: the engine lists the youngest first, which helps
-        nobody.
+        nobody. CannotLook as `refuse_unknown`.
         """
+        self.refuse_unknown(service)
         found = self.stack.celery if celery else self.stack.members if members else self.stack.services
         chosen = [one for one in found if not service or one.label == service]
         return sorted(chosen, key=lambda one: (not one.member, one.label))
+
+    def refuse_unknown(self, service: str) -> None:
+        """CannotLook for a name that no service has: an empty page would read as "nothing there"."""
+        if service and self.stack.services and self.stack.get(service) is None:
+            there = ", ".join(sorted(one.label for one in self.stack.services))
+            raise CannotLook(f"There is no service {service!r} in this evidence; there are {there}.")
 
     @cached_property
     def lives(self) -> Lives:
@@ -113,13 +121,28 @@ def look_at(evidence: str = "", *, project: str = "", reads: str = "", since: st
     ``evidence``: empty for the live stack, else the path of a bundle; ``project``: the Compose project,
     may be empty where only one runs Celery; ``reads``: names of sections, separated by blanks, all a live
     look collects; ``since``: how far back logs and events go, as ``30m`` or ``2h`` (live only). Raises
-    CannotLook with one sentence.
+    CannotLook with one sentence, also where papermill was given a parameter that the notebook does not have.
     """
+    refuse_unknown_parameters()
     sections = tuple(reads.split())
     path = evidence or os.environ.get(VARIABLE, "")
     if path:
         return Look(recorded(path), sections)
     return Look(live(project=project, only=sections, since=since), sections)
+
+
+def refuse_unknown_parameters() -> None:
+    """CannotLook where this notebook was executed with a parameter that it does not declare. Outside of a
+    kernel there is nothing to refuse."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if shell is None:
+        return
+    from . import parameters
+
+    try:
+        parameters.refuse_injected(shell.user_ns.get("In") or (), shell.user_ns)
+    except parameters.WrongParameter as error:
+        raise CannotLook(f"This runbook was started with a parameter that it cannot take: {error}.") from None
 
 
 def recorded(path: str) -> Evidence:

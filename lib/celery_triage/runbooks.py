@@ -58,6 +58,13 @@ def _read(path: Path) -> Runbook:
     return Runbook(path, first[0].removeprefix("# ").strip() if first else path.stem, tuple(prefixes))
 
 
+def source_of(book: Runbook, tag: str) -> str:
+    """The code of the cells with that tag (``parameters``); "" where there is none."""
+    cells = json.loads(book.path.read_text("utf-8"))["cells"]
+    found = [cell for cell in cells if tag in cell["metadata"].get("tags", ())]
+    return "\n".join("".join(cell["source"]) for cell in found)
+
+
 def chosen(only: Sequence[str] = (), where: Path | None = None) -> list[Runbook]:
     """The runbooks with these numbers (``30``) or names (``30_launch_commands``); all for none."""
     found = everything(where)

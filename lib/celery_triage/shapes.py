@@ -1,8 +1,9 @@
 """The types that the data of each section has, so that nobody's bundle can surprise a check.
 
 A shape is a type, a tuple of shapes (one of them), `[shape]` for a list, `{"key": shape}` for an object in
-which whatever stands under these keys has these shapes (keys may be missing or more), `Each(shape)` for an
-object with any keys and values of one shape. Numbers are `float`: whole ones pass, truth values do not.
+which whatever stands under these keys has these shapes (keys may be missing or more), `Whole` of that where
+some may not be missing, `Each(shape)` for an object with any keys and values of one shape. Numbers are
+`float`: whole ones pass, truth values do not.
 """
 
 from __future__ import annotations
@@ -16,6 +17,14 @@ class Each:
     """An object with values of one shape."""
 
     shape: Any
+
+
+@dataclass(frozen=True)
+class Whole:
+    """An object in which these keys may not be missing: without them nothing can be said of it."""
+
+    shape: dict[str, Any]
+    needed: tuple[str, ...]
 
 
 _TEXT, _NUMBER, _TRUTH = (str, None), (float, None), (bool, None)
@@ -50,7 +59,8 @@ SHAPES: dict[str, Any] = {
     "engine": {"version": _TEXT, "api_version": _TEXT, "os": _TEXT, "arch": _TEXT, "kernel": _TEXT,
                "cgroup_version": _TEXT, "time": _TEXT, "memory": _NUMBER, "cpus": _NUMBER,
                "containers_running": _NUMBER},
-    "containers": {"project": _TEXT, "config_files": [str], "working_dir": _TEXT, "items": [_ITEM]},
+    "containers": {"project": _TEXT, "config_files": [str], "working_dir": _TEXT,
+                   "items": [Whole(_ITEM, ("label",))]},
     "events": {"since": _TEXT, "until": _TEXT, "full": _TRUTH, "items": [
         {"t": str, "container": _TEXT, "label": _TEXT, "action": str, "exit_code": _NUMBER, "signal": _TEXT,
          "health": _TEXT}]},
@@ -126,6 +136,9 @@ def _wrong(value: Any, shape: Any, where: str) -> str:
         return "" if "" in told else told[0]
     if shape is None:
         return "" if value is None else f"{where} must be null"
+    if isinstance(shape, Whole):
+        missing = [key for key in shape.needed if isinstance(value, dict) and key not in value]
+        return f"{where}.{missing[0]} is missing" if missing else _wrong(value, shape.shape, where)
     if isinstance(shape, (Each, dict)):
         if not isinstance(value, dict):
             return f"{where} must be an object"

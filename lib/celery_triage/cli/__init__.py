@@ -7,6 +7,7 @@ codes: ``run`` and ``check`` as monitoring plugins (0 ok, 1 warning, 2 critical,
 
 from __future__ import annotations
 
+import difflib
 import signal
 import sys
 
@@ -48,6 +49,9 @@ def status(arguments: list[str] | None = None) -> int:
     except Ended as ended:
         say(f"celery-triage: {ended}")
         return ended.code
+    except click.NoSuchOption as error:
+        say(f"celery-triage: {_unknown_option(error)}")
+        return WRONG_USE
     except click.UsageError as error:
         context = error.ctx
         say(
@@ -61,6 +65,27 @@ def status(arguments: list[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         say("celery-triage: interrupted; nothing was left behind")
         return INTERRUPTED
+
+
+def _unknown_option(error: click.NoSuchOption) -> str:
+    """click (8.5) proposes what is hardly alike (``--json`` for ``--only``): only what is alike, else the
+    command that has the option."""
+    command, options = "celery-triage", cli.params
+    if error.ctx is not None:
+        command, options = error.ctx.command_path, error.ctx.command.params
+    having = [
+        name
+        for name, one in sorted(cli.commands.items())
+        if any(error.option_name in parameter.opts for parameter in one.params)
+    ]
+    known = [option for parameter in options for option in parameter.opts]
+    alike = difflib.get_close_matches(error.option_name, known, n=1, cutoff=0.8)
+    hint = ""
+    if having and not command.endswith(tuple(having)):
+        hint = f"; {' and '.join(having[:3])} {'has' if len(having) == 1 else 'have'} it"
+    elif alike:
+        hint = f"; did you mean {alike[0]}?"
+    return f"there is no option {error.option_name} of `{command}`{hint} (see `{command} --help`)"
 
 
 def _terminated(*_: object) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .ending import NOT_WRITTEN, OK, WRONG_USE, Ended, give
+from .ending import NOT_WRITTEN, OK, WRONG_USE, Ended, give, refuse_unwritable, told
 from .evidence import obtain
 from .options import LIVE, PROJECT
 
@@ -28,11 +28,12 @@ def collect(output: Path, **asked: Any) -> int:
 
     if output.exists():
         raise Ended(WRONG_USE, f"{output} exists already; evidence is written to a new folder")
+    refuse_unwritable(output)
     evidence, redactor = obtain(bundle=None, **asked)
     try:
         bundle.save(evidence, output)
     except OSError as error:
-        raise Ended(NOT_WRITTEN, f"the evidence could not be written: {error}") from None
+        raise Ended(NOT_WRITTEN, f"the evidence could not be written: {told(error)}") from None
     give(str(output))
     return OK
 

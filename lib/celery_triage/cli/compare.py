@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .ending import WRONG_USE, Ended
+from .ending import WRONG_USE, Ended, refuse_unwritable
 from .evidence import looked
 from .options import proving
 from .terminal import show_comparison
@@ -23,6 +23,7 @@ def compare(before: Path, after: Path, **wanted: Any) -> int:
 
     Exit codes: 0 resolved, 1 not yet proven, 2 not resolved.
     """
+    refuse_unwritable(wanted["markdown"], wanted["html"])
     first, second = looked(before), looked(after)
     from ..report import compare as comparing
 

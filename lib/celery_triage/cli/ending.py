@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -34,6 +35,34 @@ def give(text: str) -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python would complain at its end
+
+
+def told(error: OSError) -> str:
+    """What kept something from being written, without numbers and without names of temporary files."""
+    if error.filename is None or error.strerror is None:
+        return error.strerror or str(error)
+    path = Path(os.fsdecode(error.filename))
+    while path.name.startswith(".") or path.parent.name.startswith("."):
+        path = path.parent
+    return f"{error.strerror} ({path})"
+
+
+def refuse_unwritable(*places: Path | None) -> None:
+    """End before anything is collected where a new file or folder cannot be made: what it is to lie in, or
+    the nearest above that exists, is no folder or is not this user's to write in."""
+    for place in places:
+        if place is None:
+            continue
+        above = place.absolute().parent
+        while not os.path.lexists(above):
+            above = above.parent
+        if not above.is_dir():
+            raise Ended(NOT_WRITTEN, f"nothing can be written: {above} is no folder")
+        effective = os.access in os.supports_effective_ids
+        if not os.access(above, os.W_OK | os.X_OK, effective_ids=effective):
+            read_only = os.statvfs(above).f_flag & os.ST_RDONLY
+            why = "is on a read-only file system" if read_only else "is not this user's to write in"
+            raise Ended(NOT_WRITTEN, f"nothing can be written: {above} {why}")
 
 
 def exit_code(diagnosis: Diagnosis) -> int:

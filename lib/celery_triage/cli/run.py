@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .ending import NOT_WRITTEN, WRONG_USE, Ended, exit_code, give, say
+from .ending import NOT_WRITTEN, WRONG_USE, Ended, exit_code, give, refuse_unwritable, say, told
 from .evidence import obtain
 from .options import looking
 from .scheduled import SCHEDULED, refuse_without_schedule, scheduled_round, scheduling
@@ -21,39 +21,60 @@ from .scheduled import SCHEDULED, refuse_without_schedule, scheduled_round, sche
 @click.option(
     "--reports",
     metavar="DIR",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     default=None,
     help="Where reports go; default is reports/ of this repository.",
 )
+@click.option(
+    "--parameter",
+    "parameters",
+    metavar="[RUNBOOK:]NAME=VALUE",
+    multiple=True,
+    help="A parameter for the runbooks that have it, or for one: 60:queue=mail. Repeatable.",
+)
 @scheduling
 @click.pass_context
-def run(context: click.Context, only: str, reports: Path | None, scheduled: bool, **asked: Any) -> int:
+def run(
+    context: click.Context,
+    only: str,
+    reports: Path | None,
+    parameters: tuple[str, ...],
+    scheduled: bool,
+    **asked: Any,
+) -> int:
     """Diagnose, execute the runbooks, and write a dated report. Prints the path of its first page."""
+    from .. import parameters as of_runbooks
     from .. import runbooks
 
     numbers = [part.strip() for part in only.split(",") if part.strip()]
     try:
-        runbooks.chosen(numbers)
-    except runbooks.NoRunbooks as error:
+        values = of_runbooks.given(parameters, runbooks.chosen(numbers))
+    except (runbooks.NoRunbooks, of_runbooks.WrongParameter) as error:
         raise Ended(WRONG_USE, str(error)) from None
     out = reports or runbooks.folder().parent / "reports"
     wanted = {option: asked.pop(option) for option in SCHEDULED}
     if scheduled:
         if asked["bundle"] is not None:
             raise Ended(WRONG_USE, "--scheduled looks at a live stack; it has no meaning with --bundle")
+        if values:
+            raise Ended(WRONG_USE, "--parameter has no meaning with --scheduled: rounds are compared")
         quiet = {key: value for key, value in asked.items() if key != "bundle"}
         return scheduled_round(out, numbers, lambda: obtain(None, quietly=True, **quiet), asked, wanted)
     refuse_without_schedule(context, SCHEDULED)
+    refuse_unwritable(out / "a report")
     evidence, redactor = obtain(**asked)
     from .. import report  # not before: it brings threads with it, and collecting forks
     from ..report import archive
 
     try:
-        made = report.run(evidence, out, numbers, say, redactor=redactor)
+        made = report.run(evidence, out, numbers, say, redactor=redactor, parameters=values)
     except archive.Leak as error:
         raise Ended(NOT_WRITTEN, str(error)) from None
+    except archive.NotListed as error:
+        sentence = f"the report is at {error.report}, the list of reports could not be written"
+        raise Ended(NOT_WRITTEN, f"{sentence}: {error.strerror}") from None
     except OSError as error:
-        raise Ended(NOT_WRITTEN, f"the report could not be written: {error}") from None
+        raise Ended(NOT_WRITTEN, f"the report could not be written: {told(error)}") from None
     from ..show.triage import causes_of, verdict_of
 
     say(verdict_of(made.diagnosis).text)

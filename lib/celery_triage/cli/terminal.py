@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .ending import NOT_WRITTEN, Ended, give, say
+from .ending import NOT_WRITTEN, Ended, give, say, told
 
 if TYPE_CHECKING:
     from ..model import Diagnosis, Evidence
@@ -49,8 +49,10 @@ def show_comparison(
             if path is not None:
                 resolution.write(path, form(compared), redactor)
                 say(f"written: {path}")
-    except (OSError, archive.Leak) as error:
+    except archive.Leak as error:
         raise Ended(NOT_WRITTEN, f"the summary could not be written: {error}") from None
+    except OSError as error:
+        raise Ended(NOT_WRITTEN, f"the summary could not be written: {told(error)}") from None
     if as_json:
         give(dumps(compare.as_json(compared)))
         return

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .ending import NOT_WRITTEN, UNKNOWN, WRONG_USE, Ended, say
+from .ending import NOT_WRITTEN, UNKNOWN, WRONG_USE, Ended, refuse_unwritable, say, told
 from .evidence import looked
 from .options import proving
 from .terminal import show_comparison
@@ -51,6 +51,7 @@ def verify(
     """
     if evidence is not None and evidence.exists():
         raise Ended(WRONG_USE, f"{evidence} exists already; evidence is written to a new folder")
+    refuse_unwritable(evidence, markdown, html)
     before = looked(report)
     from .. import bundle
     from .. import verify as verifying
@@ -76,6 +77,6 @@ def verify(
         try:
             bundle.save(compared.after.evidence, evidence)
         except OSError as error:
-            raise Ended(NOT_WRITTEN, f"the evidence could not be written: {error}") from None
+            raise Ended(NOT_WRITTEN, f"the evidence could not be written: {told(error)}") from None
     show_comparison(compared, redactor, as_json, markdown, html)
     return verifying.exit_code(compared)

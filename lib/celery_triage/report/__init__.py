@@ -7,7 +7,7 @@ its page, and one that dies costs that page only.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,13 +42,15 @@ def run(
     redactor: Any = None,
     folder: Path | None = None,
     made: datetime | None = None,
+    parameters: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Report:
     """Diagnose, execute the runbooks, and publish a dated report in the folder ``out``.
 
     ``only`` limits the runbooks, never the diagnosis; ``redactor`` knows the secrets of a live stack, which
-    must be in no file; ``progress`` gets a line for each step. Raises OSError where nothing can be written,
-    ``archive.Leak`` where a known secret would have been published, ``NoRunbooks`` for runbooks that are
-    not there.
+    must be in no file; ``progress`` gets a line for each step; ``parameters`` are further ones for the
+    runbooks of these names. Raises OSError where nothing can be written, ``archive.NotListed`` where the
+    report is there and the list of reports could not be brought up to date, ``archive.Leak`` where a known
+    secret would have been published, ``NoRunbooks`` for runbooks that are not there.
     """
     from .. import bundle
     from ..remedies import patch as patch_of
@@ -71,6 +73,7 @@ def run(
             making / "notebooks",
             {"evidence": EVIDENCE_FROM_NOTEBOOKS},
             progress,
+            own=parameters,
         )
         summary = summary_of(diagnosis, evidence)
         fix = patch_of(diagnosis, evidence)
@@ -81,7 +84,10 @@ def run(
         _write_pages(making, look, executed, bool(fix))
         _refuse_leaks(making, redactor)
         final = archive.publish(making, out, name)
-    archive.refresh(out, final, summary, live)
+    try:
+        archive.refresh(out, final, summary, live)
+    except OSError as error:
+        raise archive.NotListed(final, error) from error
     return Report(final, diagnosis, tuple(f"{e.runbook}: {e.why}" for e in executed if e.why))
 
 

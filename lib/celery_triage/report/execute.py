@@ -45,12 +45,14 @@ def execute_all(
     parameters: Mapping[str, Any],
     progress: Callable[[str], None] = lambda line: None,
     *,
+    own: Mapping[str, Mapping[str, Any]] | None = None,
     cell_s: float = CELL_S,
     notebook_s: float = NOTEBOOK_S,
 ) -> list[Executed]:
     """Execute the runbooks into a folder, in parallel, and return what became of each, in their order.
 
-    ``parameters`` go to every notebook. A notebook runs with ``into`` as its working directory.
+    ``parameters`` go to every notebook, ``own`` to the runbook of that name alone. A notebook runs with
+    ``into`` as its working directory.
     """
     waiting = list(runbooks)
     total, done, running = len(waiting), {}, []
@@ -61,9 +63,9 @@ def execute_all(
         order = [path.stem for path in waiting]
         while waiting or running:
             while waiting and len(running) < AT_ONCE:
-                running.append(
-                    _Child(context, waiting.pop(0), into, dict(parameters), scratch, cell_s, notebook_s)
-                )
+                book = waiting.pop(0)
+                values = {**parameters, **(own or {}).get(book.stem, {})}
+                running.append(_Child(context, book, into, values, scratch, cell_s, notebook_s))
             multiprocessing.connection.wait([child.end for child in running], timeout=0.2)
             for child in [child for child in running if child.over()]:
                 running.remove(child)

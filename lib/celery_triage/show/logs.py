@@ -22,6 +22,7 @@ ERROR = re.compile(
 
 
 def _sections(look: Look, service: str) -> dict[str, Any]:
+    look.refuse_unknown(service)
     return {
         label: section
         for label, section in look.evidence.under("logs").items()

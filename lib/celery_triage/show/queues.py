@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..notebook import CannotLook
 from . import units
 from .drawing import Drawing
 from .output import Cell, Shown, sentence, table
@@ -66,7 +67,8 @@ def _nothing(look: Look, otherwise: str) -> str:
 
 
 def queues(look: Look, queue: str = "") -> list[Queue]:
-    """All queues that somebody declared, or the named one; the deepest first."""
+    """All queues that somebody declared, or the named one; the deepest first. CannotLook for a name that
+    none has."""
     answers = replies(look)
     consumes = {
         one.label: (answers.get(one.label) or {}).get("active_queues") or one.queues
@@ -84,6 +86,9 @@ def queues(look: Look, queue: str = "") -> list[Queue]:
             first = depths[0].get(name) if len(depths) > 1 else None
             found.append(Queue(server["key"], name, first, depths[-1][name], seconds, tuple(holders)))
     chosen = [one for one in found if not queue or one.name == queue]
+    if found and not chosen:
+        there = ", ".join(sorted({one.name for one in found}))
+        raise CannotLook(f"There is no queue {queue!r} in this evidence; there are {there}.")
     return sorted(chosen, key=lambda one: (-(one.last or 0), one.server, one.name))
 
 

@@ -11,12 +11,13 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from ...model import dumps
 from . import entries, listing
-from .publishing import Leak, folder_name, locked, publish, read_summary, staged, write
+from .publishing import Leak, NotListed, folder_name, locked, publish, read_summary, staged, write
 from .retention import prune
 
 STATE = "latest.json"
@@ -24,20 +25,45 @@ STATE = "latest.json"
 
 def refresh(archive: Path, newest: Path, summary: Mapping[str, Any], live: bool) -> None:
     """Bring the link, the state and the lists of all reports up to date, each by one rename. Of the reports
-    only those are read that came into the folder by another way."""
+    only those are read that came into the folder by another way. Of two runs that overlap the later look is
+    the newest, whichever ends first."""
     with locked(archive):
-        with contextlib.suppress(OSError):  # a file system without links: the list says which is the newest
-            link = Path(tempfile.mktemp(prefix=".latest-", dir=archive))
-            link.symlink_to(newest.name)
-            os.replace(link, archive / "latest")
-        if live or not _of_live(archive / STATE):
+        _point(archive, newest.name)
+        state = read_summary(archive / STATE) or {}
+        of_live = state.get("origin") == "live"
+        if not (of_live and (not live or _later(archive, str(state.get("report")), newest.name))):
             write(archive / STATE, dumps({**summary, "report": newest.name}) + "\n")
         known = entries.add(archive, newest.name, summary)
         write(archive / "index.html", listing.page(archive, known))
 
 
-def _of_live(state: Path) -> bool:
-    return (read_summary(state) or {}).get("origin") == "live"
+def _point(archive: Path, name: str) -> None:
+    with contextlib.suppress(OSError):  # a file system without links: the list says which is the newest
+        link = archive / "latest"
+        if link.is_symlink() and _later(archive, os.readlink(link), name):
+            return
+        made = Path(tempfile.mktemp(prefix=".latest-", dir=archive))
+        made.symlink_to(name)
+        os.replace(made, link)
 
 
-__all__ = ["Leak", "folder_name", "locked", "prune", "publish", "read_summary", "refresh", "staged", "write"]
+def _later(archive: Path, there: str, name: str) -> bool:
+    """Whether a report that is there is dated later than this one; a date that is still to come (a wrong
+    clock, a report from elsewhere) does not count."""
+    moment = f"{datetime.now(UTC):%Y-%m-%dT%H%M%SZ}"
+    dates = name[: len(moment)], there[: len(moment)]
+    return entries.is_name(there) and dates[0] < dates[1] <= moment and (archive / there).is_dir()
+
+
+__all__ = [
+    "Leak",
+    "NotListed",
+    "folder_name",
+    "locked",
+    "prune",
+    "publish",
+    "read_summary",
+    "refresh",
+    "staged",
+    "write",
+]

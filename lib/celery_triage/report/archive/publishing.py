@@ -26,6 +26,14 @@ class Leak(Exception):
     secret."""
 
 
+class NotListed(OSError):
+    """A report is published, and the list of reports could not be brought up to date."""
+
+    def __init__(self, report: Path, error: OSError) -> None:
+        super().__init__(error.errno, error.strerror or str(error), str(report))
+        self.report = report
+
+
 def folder_name(evidence: Evidence, made: datetime) -> str:
     """``2026-11-23T141503Z_ai_backend``: when the report was made, and its target.
 
