@@ -65,7 +65,7 @@ def test_three_rounds_healthy_broken_cured_hand_over_two_changes(stack, reports)
         """The tool itself says when nothing is too young any more; it looks from the host here."""
         words = [sys.executable, "-m", "celery_triage.cli", "check", "-p", stack.backend_project, "--json"]
         done = subprocess.run(words, env=stack.env, capture_output=True, text=True, check=False)
-        return not json.loads(done.stdout)["settling"]
+        return bool(done.stdout) and not json.loads(done.stdout)["settling"]
 
     wait_until(settled, 120, lambda: "the stack is still settling")
     first = one_round(stack, reports)
