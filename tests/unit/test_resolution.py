@@ -68,6 +68,14 @@ def test_a_cure_that_is_proven_says_so_with_its_proof():
         r"- ✓ `celery_beat` has its tasks taken by a worker: logs/data_sync_worker, line \d+", text
     )
     assert "--queues email_processing" in text and "CELERY_RESULT_BACKEND" in text
+    assert "Cure " not in text, "there is nothing left to be cured first"
+
+
+def test_the_table_before_shows_a_restart_loop_that_docker_ps_calls_up():
+    """A container in a loop is `Up 2 seconds` between two starts: the restarts stand beside it."""
+    before = resolution.markdown(compared("cured")).split("### Before")[1].split("###")[0]
+    rows = [line for line in before.splitlines() if line.startswith("| `ai_backend_")]
+    assert rows and all(re.search(r"\d+ restarts? \|$", row) for row in rows)
 
 
 def test_steps_for_a_person_are_told_and_not_run():

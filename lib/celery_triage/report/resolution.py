@@ -36,6 +36,9 @@ TONES = {
 }
 WORDS = {"left": "still there", "unproven": "not proven", "as_before": "as before", "down": "not running"}
 RESULT_TONES = {"resolved": "ok", "settling": "warning", "not_proven": "unknown", "not_resolved": "critical"}
+#: How the step begins that names the other causes of the same services (``causes.with_company``): once all
+#: are gone it says nothing any more.
+FIRST_CURE = "Cure "
 #: Characters of one quotation, and quotations of one cause.
 QUOTED, QUOTES = 400, 4
 
@@ -250,7 +253,7 @@ def _results(comparison: Comparison) -> Iterator[Block]:
             rows.append(
                 (
                     Code(service.name),
-                    status(service.latest),
+                    _state(service),
                     f"{WORDS.get(one.became, one.became)}: {one.why}" if one else "",
                 )
             )
@@ -282,6 +285,8 @@ def _verification(comparison: Comparison) -> Iterator[Block]:
     ]
     yield Points(tuple(told) or (("unknown", "There is nothing that could be verified."),))
     steps = dict.fromkeys(step for one in comparison.causes for step in one.finding.verify)
+    if all(one.became == "gone" for one in comparison.causes):
+        steps = {step: None for step in steps if not step.startswith(FIRST_CURE)}
     if steps:
         yield Prose(
             "Steps for a person. This tool ran none of them: it only looks, and what it saw is above."
