@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 
 import pytest
-from evidence import APP, OPTION, RESULT, WORKERS, Incident, iso
+from evidence import APP, OPTION, RESULT, WORKERS, Incident, digest, iso
 
 from celery_triage.causes import diagnose
 from celery_triage.checks import RULES, Look, judge
@@ -30,6 +30,9 @@ def says(stack: Incident, label: str, old: str, new: str, modified: str = EDITED
     for nodes in (told["command"], told["image"], *told["environment"].values()):
         for node in nodes:
             node["value"] = node["value"].replace(old, new)
+            lines, at = data["files"][0]["lines"], node["line"] - 1
+            lines[at] = lines[at].replace(old, new)
+            data["files"][0]["hashes"][at] = digest(lines[at])
     return stack.section("compose", "ok", "", data)
 
 
@@ -91,7 +94,9 @@ def test_the_file_was_mended_and_the_container_still_has_the_old_command():
     assert "fails over --queue, which the Compose file no longer says" in cause.title
     assert (cause.remedy.kind, cause.remedy.edits) == ("exact", ())
     assert cause.remedy.commands[0].endswith("up -d --no-deps --force-recreate email_worker")
-    assert [one.name for one in diagnosis.consequences(cause.id)] == ["unknown-option"]
+    (option,) = diagnosis.consequences(cause.id)
+    assert option.name == "unknown-option" and option.remedy.edits == ()
+    assert option.remedy.summary == "Make the containers anew: the Compose file already says --queues."
 
 
 def test_an_edit_that_does_not_mend_it_is_no_cause_of_it():

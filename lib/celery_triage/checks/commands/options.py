@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from celery_triage.checks.commands.shared import (
     DEATHS,
     REFUSED,
+    already_written,
     celery_version,
     not_placed,
     option_changes,
@@ -167,6 +168,13 @@ def _option_remedy(look: Look, name: str, option: str, found: Sequence[tuple[Ser
                 f"Write {candidates[0]} instead of {option}.",
                 changed.edits,
                 changed.commands + commands,
+                risk=risk,
+            )
+        if sure and already_written(look, found, option, candidates[0]):
+            return Remedy(
+                "exact",
+                f"Make the containers anew: the Compose file already says {candidates[0]}.",
+                commands=commands,
                 risk=risk,
             )
         if sure:

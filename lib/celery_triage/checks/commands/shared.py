@@ -45,3 +45,17 @@ def not_placed(changed: Changes) -> str:
         return f"in {listed(sorted({edit.file for edit in changed.texts}))}"
     names = listed(changed.unplaced)
     return f"where the command of {names} is set (it stands in no Compose file that could be read)"
+
+
+def already_written(look: Look, found: Sequence[tuple[Service, Problem]], old: str, new: str) -> bool:
+    """Whether the Compose files say ``new`` and no longer ``old`` for all these services: then only their
+    containers are behind."""
+    described = (look.data("compose") or {}).get("services") or {}
+    for service, problem in found:
+        nodes = (described.get(service.item.get("service")) or {}).get(standing_in(service, problem.token))
+        value = nodes[-1].get("value") if nodes else None
+        words = value if isinstance(value, list) else str(value or "").split()
+        names = {str(word).partition("=")[0] for word in words}
+        if new not in names or old in names:
+            return False
+    return True
