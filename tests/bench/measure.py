@@ -30,7 +30,8 @@ class Command:
     good: tuple[int, ...] = (0,)
 
     def __str__(self) -> str:
-        return shlex.join(self.words)
+        """The command as a page may show it: files and programs by their names, without folders."""
+        return shlex.join(Path(word).name if word.startswith("/") else word for word in self.words)
 
 
 def seconds(commands: Iterable[Command], env: Mapping[str, str]) -> float:
@@ -45,7 +46,7 @@ def seconds(commands: Iterable[Command], env: Mapping[str, str]) -> float:
         except (OSError, subprocess.TimeoutExpired) as error:
             raise NotMeasured(f"`{command}`: {error}") from None
         if done.returncode not in command.good:
-            said = done.stderr.decode("utf-8", "backslashreplace").strip()[-400:]
+            said = (done.stderr.decode("utf-8", "backslashreplace").strip().splitlines() or [""])[-1][-200:]
             raise NotMeasured(f"`{command}` gave exit code {done.returncode}: {said}")
     return time.monotonic() - began
 

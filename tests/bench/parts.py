@@ -85,7 +85,7 @@ def _check(repetitions: int, prefix: str) -> Iterator[Figure]:
     yield Figure(**CHECK_BLANK, ours=tuple(ours), against=tuple(theirs), notes=(
         f"The other side: the {len(other)} looks of the incident's quick reference, one after another; "
         "nobody has read their output yet.",
-        "Its slowest: " + "; ".join(f"{took:.2f} s `{_short(command)}`" for took, command in slowest) + ".",
+        "Its slowest: " + "; ".join(f"{took:.2f} s `{command}`" for took, command in slowest) + ".",
     ))
 
 
@@ -190,11 +190,6 @@ def _folder() -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _short(command: Command) -> str:
-    words = [Path(command.words[0]).name, *command.words[1:]]
-    return " ".join(words)
 
 
 PARTS: dict[str, tuple[dict, Callable[[int, str], Iterator[Figure]]]] = {

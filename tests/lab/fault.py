@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from tests.lab.names import USUAL, Names, renamed
 from tests.lab.pairs import laid_over, together
 from tests.lab.waiting import CONDITIONS
 
@@ -21,7 +22,7 @@ STEP_KINDS = ("sql", "task", "run", "wait", "compose")
 _KEYS = {
     "title", "like", "edits", "infra", "image", "steps", "wait_for", "expect", "choice", "manual",
     "quiet_seconds", "stopped_ok", "gone_ok", "true_health", "long",
-    "alone", "pair",
+    "alone", "pair", "renamed",
 }  # fmt: skip
 _EXPECT_KEYS = {"causes", "verdict", "not"}
 _CAUSE_KEYS = {"name", "services", "object", "state"}
@@ -74,6 +75,7 @@ class Fault:
     true_health: tuple[str, ...] = ()
     long: bool = False
     alone: bool = False
+    names: Names = USUAL
 
 
 def fault_names(folder: Path | str = FOLDER) -> list[str]:
@@ -94,6 +96,8 @@ def load_fault(fault: str | Path, folder: Path | str = FOLDER) -> Fault:
         return BadFault(f"{path.name}: {text}")
 
     content, spec = _read(path, bad)
+    names = renamed() if spec.get("renamed") else USUAL
+    content, spec = names.fault(content), names.fault(spec)
     _known(spec, _KEYS, bad, "x-fault")
     if not spec.get("title"):
         raise bad("x-fault.title is missing")
@@ -135,6 +139,7 @@ def load_fault(fault: str | Path, folder: Path | str = FOLDER) -> Fault:
         true_health=tuple(spec.get("true_health") or ()),
         long=bool(spec.get("long", False)),
         alone=bool(spec.get("alone", False)),
+        names=names,
     )
 
 

@@ -32,6 +32,8 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from tests.lab.names import USUAL, Names
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 CACHE = ROOT / ".lab" / "wheels"
@@ -91,20 +93,26 @@ def python_image() -> str:
     return os.environ.get("LAB_APP_BASE") or _build("python", _base())
 
 
-def app_image(wanted: tuple[str, ...]) -> str:
-    """The name of the application image with these requirement lines; builds it where it is missing."""
+def app_image(wanted: tuple[str, ...], names: Names = USUAL) -> str:
+    """The name of the application image with these requirement lines; builds it where it is missing.
+
+    ``names``: what the application's modules, tasks and queues are called."""
     base = python_image()
-    tag = app_tag(base, wanted)
+    tag = app_tag(base, wanted, names)
     with to_build(tag) as missing:
         if missing:
-            _build_app(tag, base, wanted)
+            _build_app(tag, base, wanted, names)
     return tag
 
 
-def _build_app(tag: str, base: str, wanted: tuple[str, ...]) -> None:
+def _build_app(tag: str, base: str, wanted: tuple[str, ...], names: Names) -> None:
     with tempfile.TemporaryDirectory(prefix="lab-image-") as folder:
         context = Path(folder) / "context"
-        shutil.copytree(SOURCES / "app", context, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(SOURCES / "app", context, ignore=shutil.ignore_patterns("__pycache__", "src"))
+        for source in (SOURCES / "app" / "src").rglob("*.py"):
+            path = context / "src" / names.path(source.relative_to(SOURCES / "app" / "src"))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(names.text(source.read_text(encoding="utf-8")), encoding="utf-8")
         (context / "wheels").mkdir()
         (context / "requirements.txt").write_text("\n".join(wanted) + "\n")
         wheels = fetch_wheels(wanted, base)
@@ -116,9 +124,10 @@ def _build_app(tag: str, base: str, wanted: tuple[str, ...]) -> None:
         docker_build(tag, context, BASE=base, PIP_ARGS=pip_args)
 
 
-def app_tag(base: str, wanted: tuple[str, ...]) -> str:
+def app_tag(base: str, wanted: tuple[str, ...], names: Names = USUAL) -> str:
     """What the application image on this base with these requirement lines is called."""
-    return _tag("backend", base, "app", "\n".join(wanted))
+    other = [repr(names)] if names.services else []
+    return _tag("backend", base, "app", "\n".join([*wanted, *other]))
 
 
 def _base() -> str:

@@ -12,17 +12,15 @@ import io
 import json
 import pickle
 import random
-import shlex
 import time
 import urllib.request
 import uuid
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-import yaml
 from tests.lab.health import told_true
+from tests.lab.original import Original
 from tests.lab.outside import Life, Unanswered, clock, docker, lives, moment
 from tests.lab.results import Judgement
 
@@ -31,55 +29,6 @@ from tests.lab.results import Judgement
 #: two pool processes one that started just before ours may get its row later, therefore two.
 FRESH_BEATS = 2
 QUICK, SCHEDULED = "shared.tasks.quick", "shared.tasks.heartbeat"
-
-
-@dataclass(frozen=True)
-class Original:
-    """What the project was meant to be: services, their ports and paths over HTTP, consumers by queue."""
-
-    services: tuple[str, ...]
-    ports: Mapping[str, tuple[tuple[int, str], ...]]
-    queues: Mapping[str, tuple[str, ...]]
-    scheduler: bool
-    stopped: tuple[str, ...] = ()  # services that must be there and need not run
-    health: Mapping[str, bool] = field(default_factory=dict)  # whose health must be told true: has a check?
-
-    @classmethod
-    def read(
-        cls, compose_file: Path, stopped: tuple[str, ...] = (), gone: tuple[str, ...] = (),
-        health: tuple[str, ...] = (),
-    ) -> Original:
-        """Reads the project's original Compose file; the labels of what runs are never asked.
-
-        Of the services in ``stopped`` nothing is expected but that their containers are there; of those in
-        ``gone`` nothing at all. The health checks of those in ``health`` must tell the truth.
-        """
-        services: dict[str, Any] = yaml.safe_load(compose_file.read_text(encoding="utf-8"))["services"]
-        ports: dict[str, tuple[tuple[int, str], ...]] = {}
-        queues: dict[str, tuple[str, ...]] = {}
-        scheduler = False
-        for name, service in services.items():
-            if name in stopped or name in gone:
-                continue
-            path = "/metrics" if "PROMETHEUS_PORT" in (service.get("environment") or {}) else "/"
-            if service.get("expose"):
-                ports[name] = tuple((int(port), path) for port in service["expose"])
-            command = service.get("command") or []
-            words = shlex.split(command) if isinstance(command, str) else [str(word) for word in command]
-            for queue in _queues(words):
-                queues[queue] = (*queues.get(queue, ()), name)
-            scheduler = scheduler or "beat" in words
-        run = tuple(name for name in services if name not in stopped and name not in gone)
-        checked = {name: "healthcheck" in services[name] for name in health}
-        return cls(run, ports, queues, scheduler, tuple(stopped), checked)
-
-
-def _queues(words: list[str]) -> list[str]:
-    for index, word in enumerate(words):
-        option, equals, value = word.partition("=")
-        if option in ("--queues", "-Q"):
-            return (value if equals else "".join(words[index + 1:index + 2])).split(",")
-    return []
 
 
 @dataclass(frozen=True)
@@ -93,6 +42,8 @@ class Place:
     database: str  # where results belong
     broker_url: str
     name: str  # of the oracle's own container, with the lab's prefix
+    quick: str = QUICK  # the task that is sent
+    scheduled: str = SCHEDULED  # the task that beat sends
 
 
 Answer = tuple[bool, str]  # does it hold, and what was seen
@@ -200,7 +151,7 @@ def _work(place: Place, original: Original, deadline: float) -> list[Judgement]:
 
 
 def _send(place: Place, tasks: list[Sent]) -> None:
-    given = json.dumps({"broker": place.broker_url, "task": QUICK,
+    given = json.dumps({"broker": place.broker_url, "task": place.quick,
                         "tasks": [[task.id, task.queue, task.a, task.b] for task in tasks]})
     try:
         docker("run", "--rm", "--interactive", "--name", place.name, "--network", place.network,
@@ -256,7 +207,7 @@ def _beats(place: Place, ours: list[Sent]) -> Answer:
     """Beat's task was executed after our own tasks had begun: what beat had sent earlier does not count."""
     listed = ", ".join(f"'{task.id}'" for task in ours)
     begun, fresh = _rows(place, (
-        f"SELECT count(*), (SELECT count(*) FROM celery_taskmeta WHERE name = '{SCHEDULED}'"
+        f"SELECT count(*), (SELECT count(*) FROM celery_taskmeta WHERE name = '{place.scheduled}'"
         " AND status = 'SUCCESS' AND id > max(ours.id)) FROM celery_taskmeta AS ours"
         f" WHERE task_id IN ({listed})"
     ))[0]

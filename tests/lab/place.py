@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.lab.names import USUAL, Names
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 COMPOSE = HERE / "compose"
@@ -46,30 +48,33 @@ class Lab:
     prefix: str
     folder: Path
     env: Mapping[str, str]
+    names: Names = USUAL
 
     @classmethod
-    def at(cls, prefix: str = DEFAULT_PREFIX, root: Path | str | None = None) -> Lab:
+    def at(
+        cls, prefix: str = DEFAULT_PREFIX, root: Path | str | None = None, names: Names = USUAL
+    ) -> Lab:
         """The lab with that prefix under `root` (default: the repository's ``.lab``), up or not."""
         if not re.fullmatch(r"[a-z][a-z0-9]*_", prefix):
             raise ValueError(f"a prefix is lower-case letters and digits and then an underscore: {prefix!r}")
         env = {name: value for name, value in os.environ.items() if not _HIDDEN.match(name)}
-        return cls(prefix, Path(root or ROOT / ".lab").resolve() / prefix.rstrip("_"), env)
+        return cls(prefix, Path(root or ROOT / ".lab").resolve() / prefix.rstrip("_"), env, names)
 
     @property
     def infra_project(self) -> str:
-        return f"{self.prefix}ai_infra"
+        return self.prefix + self.names.text("ai_infra")
 
     @property
     def backend_project(self) -> str:
-        return f"{self.prefix}ai_backend"
+        return self.prefix + self.names.text("ai_backend")
 
     @property
     def infra_dir(self) -> Path:
-        return self.folder / "ai_infra"
+        return self.folder / self.names.text("ai_infra")
 
     @property
     def backend_dir(self) -> Path:
-        return self.folder / "ai_backend"
+        return self.folder / self.names.text("ai_backend")
 
     @property
     def files(self) -> dict[str, Path]:
@@ -86,12 +91,29 @@ class Lab:
     @property
     def containers(self) -> dict[str, str]:
         """The container of each service of both projects."""
-        found = {service: f"{self.infra_project}_{service}" for service in INFRA_SERVICES}
-        return found | {service: f"{self.backend_project}_{service}" for service in BACKEND_SERVICES}
+        new = self.names.service
+        found = {new(service): f"{self.infra_project}_{new(service)}" for service in INFRA_SERVICES}
+        return found | {
+            new(service): f"{self.backend_project}_{new(service)}" for service in BACKEND_SERVICES
+        }
+
+    def server(self, service: str) -> str:
+        """The container of ``postgres`` or ``redis``, whatever they are called here."""
+        return self.containers[self.names.service(service)]
+
+    @property
+    def projects(self) -> set[str]:
+        """Both projects, and those that a fault with other names has left in this lab's folder."""
+        left = {
+            line.partition("=")[2] for dotenv in self.folder.glob("*/.env")
+            for line in dotenv.read_text(encoding="utf-8").splitlines()
+            if line.startswith("COMPOSE_PROJECT_NAME=")
+        }
+        return {self.infra_project, self.backend_project, *left}
 
     @property
     def networks(self) -> dict[str, str]:
-        return {name: f"{self.prefix}{name}" for name in ("database-net", "monitoring-net")}
+        return {name: self.prefix + self.names.text(name) for name in ("database-net", "monitoring-net")}
 
 
 def compose(lab: Lab, project: str, *arguments: str) -> str:
@@ -117,7 +139,7 @@ def _run(command: list[str], lab: Lab, folder: Path | None) -> str:
 def psql(lab: Lab, statement: str, database: str = "postgres") -> str:
     """Runs one statement as superuser inside PostgreSQL's container; the rows unaligned, without header."""
     return docker(
-        lab, "exec", lab.containers["postgres"], "psql", "--no-psqlrc", "-qAt", "-v", "ON_ERROR_STOP=1",
+        lab, "exec", lab.server("postgres"), "psql", "--no-psqlrc", "-qAt", "-v", "ON_ERROR_STOP=1",
         "-U", USER, "-d", database, "-c", statement,
     )  # fmt: skip
 

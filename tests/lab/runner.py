@@ -86,7 +86,7 @@ def _run(fault: Fault, options: Options, result: Result) -> None:
     _treat(fault, place, options.mode, causes, result)
     lap("cure")
     original = oracle.Original.read(lab.COMPOSE / "backend" / "docker-compose.yml", fault.stopped_ok,
-                                    fault.gone_ok, fault.true_health)
+                                    fault.gone_ok, fault.true_health, fault.names)
     patience = min(options.patience, HOPELESS_SECONDS) if result.remedy else options.patience
     result.judgements = oracle.judge(where(place), original, fault.quiet_seconds, patience)
     lap("oracle")
@@ -124,8 +124,10 @@ def where(place: lab.Lab) -> oracle.Place:
     """The lab as the oracle needs it: results belong into the database of the original environment."""
     return oracle.Place(
         project=place.backend_project, network=place.networks["database-net"],
-        image=images.app_image(images.requirements()), postgres=place.containers["postgres"],
-        database=lab.DATABASE, broker_url="redis://redis:6379/0", name=f"{place.prefix}ai_oracle",
+        image=images.app_image(images.requirements()), postgres=place.server("postgres"),
+        database=place.names.text(lab.DATABASE), broker_url=place.names.text("redis://redis:6379/0"),
+        name=f"{place.prefix}ai_oracle", quick=place.names.text(oracle.QUICK),
+        scheduled=place.names.text(oracle.SCHEDULED),
     )
 
 

@@ -42,7 +42,7 @@ def execute(lab: Lab, step: Mapping[str, Any]) -> None:
     if "sql" in step:
         psql(lab, step["sql"], step.get("database", "postgres"))
     elif "task" in step:
-        queue, count = step.get("queue", "data_sync"), step.get("count", 1)
+        queue, count = step.get("queue", lab.names.text("data_sync")), step.get("count", 1)
         send_task(lab, step["task"], step.get("args", ()), queue, count)
     elif "run" in step:
         _shell(lab, step["run"])
@@ -61,7 +61,8 @@ def send_task(lab: Lab, name: str, args: Iterable[Any], queue: str, count: int =
     """
     image = images.app_image(images.requirements())
     task = json.dumps([name, list(args), queue, count])
-    docker(lab, "run", "--rm", "--network", lab.networks["database-net"], image, "python3", "-c", SEND, task)
+    send = lab.names.text(SEND)
+    docker(lab, "run", "--rm", "--network", lab.networks["database-net"], image, "python3", "-c", send, task)
 
 
 def _shell(lab: Lab, script: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import sys
 from pathlib import Path
@@ -21,8 +22,9 @@ IMAGES = {"BACKEND_IMAGE": APPS["flower"]}
 
 
 def written(tmp_path: Path, name: str, apps=APPS) -> lab.Lab:
-    place = lab.Lab.at("x_", tmp_path)
-    lab.write_backend(place, load_fault(name), apps)
+    fault = load_fault(name)
+    place = lab.Lab.at("x_", tmp_path, fault.names)
+    lab.write_backend(place, fault, {fault.names.service(service): app for service, app in apps.items()})
     return place
 
 
@@ -42,8 +44,10 @@ class TestFaults:
         """A fault with causes is not ok, one without is; causes are about services that there are."""
         fault = load_fault(name)
         assert (fault.verdict == "ok") == (not fault.expected)
+        known = set(map(fault.names.service, lab.BACKEND_SERVICES))
         for cause in fault.expected:
-            assert cause.services <= set(lab.BACKEND_SERVICES)
+            # A replica bears its service's name and a number.
+            assert {re.sub(r"-[0-9]+$", "", service) for service in cause.services} <= known
             one = dict.fromkeys(cause.services, cause.state)
             states = cause.state if isinstance(cause.state, dict) else one
             assert states.keys() <= cause.services
@@ -65,9 +69,11 @@ class TestFaults:
     def test_copy_is_the_whole_stack(self, name, tmp_path):
         """Edits leave a Compose file with all services but those that the fault takes out, each still run by
         Celery."""
-        gone = load_fault(name).gone_ok
+        fault = load_fault(name)
         services = yaml.safe_load(written(tmp_path, name).files["backend"].read_text())["services"]
-        assert tuple(services) == tuple(one for one in lab.BACKEND_SERVICES if one not in gone)
+        assert tuple(services) == tuple(
+            one for one in map(fault.names.service, lab.BACKEND_SERVICES) if one not in fault.gone_ok
+        )
         assert all(service["command"].startswith("celery -A ") for service in services.values())
 
     @pytest.mark.parametrize("name", [name for name in FAULTS if load_fault(name).expected])

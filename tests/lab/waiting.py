@@ -63,14 +63,15 @@ def _missing(lab: Lab, conditions: Mapping[str, Any]) -> list[str]:
 
     def each(key: str) -> Iterator[tuple[str, dict[str, Any]]]:
         wanted = conditions.get(key) or ()
-        for service in BACKEND_SERVICES if wanted == "all" else wanted:
+        for service in map(lab.names.service, BACKEND_SERVICES) if wanted == "all" else wanted:
             if service in now:
                 yield service, now[service]
             else:
                 missing.append(f"{service} has no container")
 
+    ready = {lab.names.service(service): lab.names.text(pattern) for service, pattern in READY.items()}
     for service, state in each("ready"):
-        if not state["Running"] or not re.search(READY[service], _log(lab, service, state["StartedAt"])):
+        if not state["Running"] or not re.search(ready[service], _log(lab, service, state["StartedAt"])):
             missing.append(f"{service} is not ready ({state['Status']})")
     for key, status in (("running", "running"), ("exited", "exited")):
         for service, state in each(key):
