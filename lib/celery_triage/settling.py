@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from celery_triage.checks.course import Courses
-from celery_triage.lives import seconds_of
+from celery_triage.lives import age_of
 from celery_triage.model import Evidence
 from celery_triage.stack import Service, Stack
 
@@ -38,12 +38,6 @@ def _waits(service: Service, courses: Courses) -> bool:
     """Whether the first life of a service goes on and its health check has not judged it."""
     starting = (service.latest.get("health") or {}).get("status") == "starting"
     return starting and not any(life.failed for life in courses.of(service.label).lives)
-
-
-def age_of(service: Service) -> float | None:
-    """Seconds that its present life has lasted, at its last sample."""
-    start, now = seconds_of(service.latest.get("started_at")), seconds_of(service.latest.get("t"))
-    return None if start is None or now is None else max(0.0, now - start)
 
 
 def needs(service: Service, courses: Courses) -> tuple[float, str]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from celery_triage.checks.health.probes import split, value_in
 from celery_triage.checks.registry import Look, Prediction, check
 from celery_triage.checks.restarts import DOWN, KILLED, concerned, deaths, weight
+from celery_triage.checks.values import split, value_in
 from celery_triage.model import Finding, Option, Remedy
 from celery_triage.remedies import Changes, alive, changes, recreate, restart
 from celery_triage.stack import Service

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from celery_triage.checks.registry import Look, NotApplicable, check
+from celery_triage.lives import age_of
 from celery_triage.model import Finding, Proof, Remedy
 from celery_triage.remedies import alive, restart
-from celery_triage.settling import age_of
 from celery_triage.stack import Service
 
 #: A worker's own wait for a task lasts a second (kombu 5.x ``BRPOP`` with time-out 1) and is then repeated:

@@ -39,6 +39,12 @@ def seconds_of(text: str | None) -> float | None:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
+def age_of(service: Any) -> float | None:
+    """Seconds that its present life has lasted, at its last sample."""
+    start, now = seconds_of(service.latest.get("started_at")), seconds_of(service.latest.get("t"))
+    return None if start is None or now is None else max(0.0, now - start)
+
+
 def is_of(event: Mapping[str, Any], item: Mapping[str, Any]) -> bool:
     if event.get("container"):
         return event["container"] == item.get("name")

@@ -14,9 +14,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from celery_triage.lives import Life
+from celery_triage.lives import Life, age_of
 from celery_triage.report.side import Side
-from celery_triage.settling import BACK_OFF_RESET_S, age_of
+from celery_triage.settling import BACK_OFF_RESET_S
 from celery_triage.stack import Service, Stack
 
 #: What can be said of one service, worst first.

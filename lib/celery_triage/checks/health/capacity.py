@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from celery_triage.checks.health.probes import split, value_in
 from celery_triage.checks.health.timing import TIGHT, throttled
 from celery_triage.checks.memory import memory_remedy, own_command, processes
 from celery_triage.checks.registry import Look, NotApplicable, check
+from celery_triage.checks.values import split, value_in
 from celery_triage.checks.words import lasted, times
 from celery_triage.lives import Life, seconds_of
 from celery_triage.model import Finding, Option, Proof, Remedy

@@ -16,10 +16,10 @@ from celery_triage.checks.health.probes import (
     probes,
     proof_of,
     renamed,
-    split,
     status_command,
 )
 from celery_triage.checks.registry import Look, Prediction, check
+from celery_triage.checks.values import split
 from celery_triage.checks.words import listed, verb
 from celery_triage.checks.workers import ASKS_WITHIN_S
 from celery_triage.model import Finding, Proof, Remedy

@@ -10,11 +10,10 @@ from celery_triage.checks.health.probes import (
     ping_of,
     probes,
     proof_of,
-    split,
     status_command,
-    value_in,
 )
 from celery_triage.checks.registry import Look, check
+from celery_triage.checks.values import split, value_in
 from celery_triage.model import Finding, Option, Proof, Remedy
 from celery_triage.remedies import recreate
 from celery_triage.stack import Service

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from celery_triage.checks.registry import Look
-from celery_triage.settling import age_of
+from celery_triage.lives import age_of
 from celery_triage.stack import Service
 
 #: A service younger than this (s) may not have opened its port yet.
