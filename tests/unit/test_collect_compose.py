@@ -44,9 +44,9 @@ def write(folder, **files: str) -> list[str]:
     return paths
 
 
-def section(paths: list[str], folder="", redactor=None):
+def section(paths: list[str], folder="", redactor=None, items=()):
     """The section that a label with these paths leads to."""
-    data = {"config_files": paths, "working_dir": str(folder) or None, "items": []}
+    data = {"config_files": paths, "working_dir": str(folder) or None, "items": list(items)}
     probed = run_sources([compose.source(data, {}, redactor or Redactor())], mask=str)
     return probed.sections["compose"]
 

@@ -469,3 +469,46 @@ def test_what_is_right_for_one_service_is_not_written_where_others_share_it(tmp_
     assert changes(told, [mail]).complete
     both = changes(told, [mail, pay], alone=True)
     assert both.complete and len(both.edits) == (1 if shared else 2)
+
+
+def test_each_service_has_its_own_env_files(tmp_path):
+    """Of several files the last that sets the variable counts, and never one of another service."""
+    texts = {
+        "docker-compose.yml": "services:\n  a: {image: x, env_file: a.env}\n"
+        "  b: {image: x, env_file: [all.env, {path: b.env, required: false}]}\n"
+        "  c: {image: x, env_file: [a.env, all.env]}\n",
+        "a.env": "RESULTS=db+postgresql://a\n",
+        "b.env": "# b\nRESULTS=db+postgresql://b\n",
+        "all.env": "RESULTS=redis://r\n",
+    }
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text, "utf-8")
+    told = section([str(tmp_path / "docker-compose.yml")], tmp_path).data
+    found = [locate(told, one, DRIVER["where"], DRIVER["old"], DRIVER["new"]) for one in "abc"]
+    assert [(change.edit.file, change.edit.line) for change in found[:2]] == [
+        (str(tmp_path / "a.env"), 1),
+        (str(tmp_path / "b.env"), 2),
+    ]
+    assert found[2] is None, "all.env comes last and says redis"
+
+
+def test_a_variable_that_is_only_named_comes_from_dotenv(tmp_path):
+    """`environment: [RESULTS]` hands on what `.env` says."""
+    path = tmp_path / "docker-compose.yml"
+    path.write_text("services:\n  mail:\n    environment:\n      - RESULTS\n", "utf-8")
+    (tmp_path / ".env").write_text("RESULTS=db+postgresql://shop@postgres/shop\n", "utf-8")
+    told = section([str(path)], tmp_path).data
+    change = locate(told, "mail", DRIVER["where"], DRIVER["old"], DRIVER["new"])
+    assert change.edit.file == str(tmp_path / ".env")
+
+
+def test_the_file_of_the_option_env_file_takes_the_place_of_dotenv(tmp_path):
+    """A label of the containers names it; an edit of `.env` would change nothing."""
+    path, other = tmp_path / "docker-compose.yml", tmp_path / "prod.env"
+    path.write_text("services:\n  mail:\n    environment:\n      RESULTS: ${RESULTS}\n", "utf-8")
+    for file in (other, tmp_path / ".env"):
+        file.write_text("RESULTS=db+postgresql://shop@postgres/shop\n", "utf-8")
+    label = {"com.docker.compose.project.environment_file": str(other)}
+    told = section([str(path)], tmp_path, items=[{"member": True, "labels": label}]).data
+    change = locate(told, "mail", DRIVER["where"], DRIVER["old"], DRIVER["new"])
+    assert change.edit.file == str(other)

@@ -29,7 +29,8 @@ from celery_triage.redact import Redactor, is_no_secret, is_secret_name
 SIZE = 512 * 2**10
 FILES = 20
 _KEPT = ("command", "entrypoint", "image", "build", "env_file", "healthcheck", "networks", "restart",
-         "depends_on", "container_name", "deploy", "working_dir", "user", "ports", "extends", "profiles", "scale")
+         "depends_on", "container_name", "deploy", "working_dir", "user", "ports", "extends", "profiles",
+         "scale")
 _ASSIGNMENT = re.compile(
     r"\s{0,80}(?:export\s{1,80})?([A-Za-z_][\w.\-]*+)\s{0,80}(?:=|:\s)(.*)", re.DOTALL)
 _NAME_ONLY = re.compile(r"\s*[A-Za-z_]\w*\s*")
@@ -57,7 +58,7 @@ def source(data: Mapping[str, Any], options: Mapping[str, Any], redactor: Redact
         for path in data["config_files"]:
             project.add(path)
         folder = data["working_dir"] or os.path.dirname(data["config_files"][0])
-        dotenv = project.env_file(os.path.join(folder, ".env"))
+        dotenv = project.env_file(_dotenv(data) or os.path.join(folder, ".env"))
         env_files = [project.env_file(path) for path in project.env_paths()]
         emit.value("learnt", redactor.export())
         files = project.shown()
@@ -71,6 +72,17 @@ def source(data: Mapping[str, Any], options: Mapping[str, Any], redactor: Redact
         emit.section(Section("compose", status, told, why="; ".join(unread), how=_HOW))
 
     return Source("compose", ("compose",), run, deadline_s=8)
+
+
+def _dotenv(data: Mapping[str, Any]) -> str | None:
+    """The file given with ``--env-file``, which is read in place of ``.env`` (Compose 2 notes it in a label);
+    of several the last, which wins."""
+    told = [
+        (item.get("labels") or {}).get("com.docker.compose.project.environment_file")
+        for item in data.get("items") or ()
+        if item.get("member")
+    ]
+    return next((text.split(",")[-1] for text in told if text), None)
 
 
 class Project:

@@ -7,6 +7,7 @@ fragment.
 
 from __future__ import annotations
 
+import posixpath
 import re
 import shlex
 from collections.abc import Iterable, Mapping
@@ -119,7 +120,9 @@ def locate(compose: Mapping[str, Any] | None, service: str, where: str, old: str
     value = node.get("value")
     held = where in BLOCKS or value is None or node.get("masked") or old in _text_of(value)
     change = _in_lines(file, range(first, last + 1), old, new) if held and not set_elsewhere else None
-    return change or _in_dotenv(compose, node.get("value"), old, new)
+    if value is None and where not in ("command", "entrypoint", *BLOCKS):
+        value = f"${{{where}}}"  # a name alone: Compose takes its value from where ${NAME} comes from
+    return change or _in_dotenv(compose, value, old, new)
 
 
 def _text_of(value: Any) -> str:
@@ -145,22 +148,30 @@ def _in_env_files(
     compose: Mapping[str, Any], service: str, variable: str, old: str, new: str
 ) -> Change | None:
     """The change in the last env file of the service that sets the variable."""
-    described = (compose.get("services") or {}).get(service) or {}
-    if not described.get("env_file"):
-        return None
-    holding = [
+    named = [path for node in _nodes(compose, service, "env_file") for path in _paths(compose, node)]
+    setting = [
         file
+        for path in named
         for file in compose.get("env_files") or ()
-        if old in str(((file.get("values") or {}).get(variable) or {}).get("value") or "")
+        if file["path"] == path and variable in (file.get("values") or {})
     ]
-    if not holding:
+    if not setting or old not in str(setting[-1]["values"][variable].get("value") or ""):
         return None
-    return _in_lines(holding[-1], [int(holding[-1]["values"][variable]["line"])], old, new)
+    return _in_lines(setting[-1], [int(setting[-1]["values"][variable]["line"])], old, new)
+
+
+def _paths(compose: Mapping[str, Any], node: Mapping[str, Any]) -> list[str]:
+    """The env files that a node names, in order: short and long form, from the folder of its Compose file."""
+    folder = posixpath.dirname((_file(compose, node) or {}).get("path") or "")
+    told = node.get("value")
+    items = told if isinstance(told, list) else [told]
+    paths = [item.get("path") if isinstance(item, Mapping) else item for item in items]
+    return [posixpath.normpath(posixpath.join(folder, path)) for path in paths if isinstance(path, str)]
 
 
 def _nodes(compose: Mapping[str, Any], service: str, where: str) -> list[Mapping[str, Any]]:
     described = (compose.get("services") or {}).get(service) or {}
-    if where in ("command", "entrypoint", *BLOCKS):
+    if where in ("command", "entrypoint", "env_file", *BLOCKS):
         found = described.get(where)
     else:
         found = (described.get("environment") or {}).get(where)
