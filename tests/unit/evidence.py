@@ -216,6 +216,8 @@ class Incident:
         self.started = 10.0
         for label in (*CELERY, "postgres", "redis"):
             self.life(label, self.started, None, lines=ready(label, celery))
+        # Beat goes on sending: a log of it that stops would be a fault.
+        self.say("celery_beat", ready("celery_beat", celery)[-1], at=TAKEN_S - 3)
 
     # --- what can be changed ------------------------------------------------------------------------------
 

@@ -196,7 +196,9 @@ def _schedule_file(look: Look, service: Service, said: Match) -> Finding:
     written = _as_written(service, ("--schedule", "--schedule-filename", "-s"))
     given = _given(service, "schedule") or DEFAULT
     folder = str(service.item.get("working_dir") or "/")
-    path = posixpath.join(folder, _plain(said.object) or given)
+    # A lock that is held is told without the file.
+    named = _plain(said.object) if "/" in said.object or " " not in said.object else ""
+    path = posixpath.join(folder, named or _plain(given))
     same = posixpath.join(folder, _plain(given)) == path
     user = str(service.item.get("user") or "") or "root"
     facts = f"user {user}, working directory {folder}, {written or 'no --schedule'}"
