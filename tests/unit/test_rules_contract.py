@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -135,6 +136,19 @@ def test_the_rule_has_a_case_in_which_it_fires(code):
             assert finding.remedy.edits or finding.remedy.commands
         if finding.remedy.kind == "choice":
             assert finding.remedy.question and finding.remedy.options
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_its_commands_can_be_pasted_and_their_cost_is_told(code):
+    """One line each, in words that a shell can read, without a mask of a secret; what they cost in words."""
+    for finding in judged(code, FIRES[code]().evidence())[0]:
+        remedy = finding.remedy
+        if remedy is None:
+            continue
+        commands = [*remedy.commands, *(line for option in remedy.options for line in option.commands)]
+        assert remedy.risk or not commands
+        for line in commands:
+            assert shlex.split(line) and "\n" not in line and "‹" not in line and "***" not in line
 
 
 @pytest.mark.parametrize("code", CODES)

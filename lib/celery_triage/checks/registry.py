@@ -16,6 +16,7 @@ from typing import Any
 from celery_triage.checks.course import Course, Courses
 from celery_triage.checks.steps import STEPS
 from celery_triage.model import SEVERITIES, Evidence, Finding, Outcome, Proof, Remedy, Section
+from celery_triage.remedies import with_risk
 from celery_triage.signatures import Match
 from celery_triage.stack import Service, Stack
 
@@ -294,7 +295,8 @@ def judge(rule: Rule, look: Look) -> tuple[tuple[Finding, ...], Outcome]:
 def _checked(rule: Rule, finding: Finding) -> Finding:
     if finding.code != rule.code or finding.name not in rule.names:
         raise ValueError(f"a finding {finding.code} {finding.name} from the rule {rule.code}")
-    return replace(finding, services=tuple(finding.services))
+    remedy = with_risk(finding.remedy) if finding.remedy else None
+    return replace(finding, services=tuple(finding.services), remedy=remedy)
 
 
 def _why(missing: Mapping[str, str]) -> str:

@@ -12,6 +12,7 @@ from celery_triage.remedies.commands import (
 )
 from celery_triage.remedies.patch import beside_secrets, exact_edits, left_over, patch, unified
 from celery_triage.remedies.places import Change, Changes, changes, locate, sed
+from celery_triage.remedies.risk import with_risk
 
 __all__ = [
     "Change",
@@ -31,4 +32,5 @@ __all__ = [
     "sed",
     "set_password",
     "unified",
+    "with_risk",
 ]
