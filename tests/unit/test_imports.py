@@ -10,7 +10,7 @@ import pytest
 
 @pytest.mark.parametrize(
     "name",
-    ["causes", "checks.health.capacity", "checks.memory", "core", "lives", "report.lived", "settling", "stack"],
+    ["causes", "checks.health.capacity", "checks.memory", "lives", "report.lived", "settling", "stack"],
 )
 def test_a_module_can_be_the_first_that_is_imported(name):
     """A circle shows only in the order in which nobody happens to import."""

@@ -144,14 +144,9 @@ def _section(entries: list[dict[str, Any]], unfinished: str = "") -> Section:
 
 
 def _blank(server: Server) -> dict[str, Any]:
-    entry = {**server.entry(), "purposes": sorted(server.purposes), "error_kind": None, "version": None,
+    return {**server.entry(), "purposes": sorted(server.purposes), "error_kind": None, "version": None,
              "role": None, "memory": None, "clients": None, "consumers": [], "databases": {}, "bindings": {},
              "nodes": [], "queues": [], "all_queues": None, "samples": [], "info": {}, "not_allowed": []}
-    if server.urls[0][1].parsed.transport == "sentinel":
-        entry.update(status="withheld", why="a Sentinel: this version does not look for the Redis behind it")
-    elif server.ways:
-        entry.update(status="timeout", why="its turn did not come before the time was up")
-    return entry
 
 
 class _Probe:

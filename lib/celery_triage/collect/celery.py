@@ -119,15 +119,8 @@ def _section(entries: list[dict[str, Any]]) -> Section:
 
 
 def _blank(server: Server) -> dict[str, Any]:
-    entry = {**server.entry(), "error_kind": None, "expected": [], "asked": None, "replies": {}}
-    parsed = server.urls[0][1].parsed
-    if parsed.family == "amqp":
-        entry.update(status="withheld", why="this version does not ask workers behind an AMQP broker")
-    elif parsed.transport == "sentinel":
-        entry.update(status="withheld", why="this version does not ask workers behind a Sentinel")
-    elif server.ways:
-        entry.update(status="timeout", why="its turn did not come before the time was up")
-    return entry
+    withheld = "this version does not ask workers behind an AMQP broker" if server.family == "amqp" else ""
+    return {**server.entry(withheld), "error_kind": None, "expected": [], "asked": None, "replies": {}}
 
 
 class _Round:

@@ -20,6 +20,7 @@ from typing import Any
 
 from celery_triage.collect.endpoints import Endpoint, endpoints
 from celery_triage.collect.probe import Emit, Source, now
+from celery_triage.collect.servers import NOT_YET
 from celery_triage.collect.together import together
 from celery_triage.model import Section
 from celery_triage.stack import Stack
@@ -36,7 +37,6 @@ MOST_NAMES = 200
 LINE = 20_000
 _TYPE = re.compile(r"# TYPE ([A-Za-z_:][\w:]{0,199}) \w+")
 _SAMPLE = re.compile(r"([A-Za-z_:][\w:]{0,199})(?:\{.*\})? \S+(?: [0-9.eE+-]+)?(?: # .*)?")
-_WAITING = "its turn did not come before the time was up"
 #: Kinds of failure that say what is there, or that nothing is.
 _ANSWERS = ("refused", "not_http", "closed", "tls")
 
@@ -116,7 +116,7 @@ def _blank(endpoint: Endpoint) -> dict[str, Any]:
         "label": endpoint.label, "owner": None, "purpose": endpoint.purpose, "source": endpoint.source,
         "declared": endpoint.declared, "port": endpoint.port, "path": endpoint.path,
         "url": _address(endpoint, (host, endpoint.port, "")), "via": "", "unreached": "", "status": "timeout",
-        "why": _WAITING, "error_kind": "timeout", "code": None, "ms": None, "content_type": None,
+        "why": NOT_YET, "error_kind": "timeout", "code": None, "ms": None, "content_type": None,
         "server": None, "location": None, "bytes": None, "cut": False, "families": None, "names": []}
 
 

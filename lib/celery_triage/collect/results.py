@@ -25,6 +25,7 @@ import psycopg
 from psycopg import sql
 
 from celery_triage.collect.probe import Emit, now
+from celery_triage.collect.servers import NOT_YET
 from celery_triage.model import Section
 
 #: Rows of the result table that are read, newest first: of ten million rows (2 GB) 131 pages and 4.5 ms, all
@@ -105,7 +106,7 @@ def blanks(
     found = {}
     for database, wanted in sorted(server["wanted"].items()):
         status, why = _not_to_be_asked(server, database, wanted, clean) or (
-            "timeout", "its turn did not come before the time was up")
+            "timeout", NOT_YET)
         found[database] = {
             "key": server["key"], "database": clean(database, 200), "services": list(wanted["services"]),
             "purposes": sorted(purposes.get(database, ())), "exists": wanted["exists"], "status": status,

@@ -14,6 +14,9 @@ from typing import Any
 
 from celery_triage.stack import Service, Stack, Url
 
+#: Why there is no answer of something that stands in the list and was not reached before the deadline.
+NOT_YET = "its turn did not come before the time was up"
+
 
 @dataclass
 class Server:
@@ -44,11 +47,18 @@ class Server:
     def purposes(self) -> set[str]:
         return {url.purpose for _, url in self.urls}
 
-    def entry(self) -> dict[str, Any]:
-        """What every entry of a section says of a server."""
+    def entry(self, withheld: str = "") -> dict[str, Any]:
+        """What every entry of a section says of a server that nobody has asked yet. ``withheld``: why it will
+        not be; "" where it will be if there is a way to it. Behind a Sentinel nobody looks."""
+        status, why = self.status, self.why
+        if not withheld and self.urls and self.urls[0][1].parsed.transport == "sentinel":
+            withheld = "a Sentinel: this version does not look for the Redis behind it"
+        if withheld:
+            status, why = "withheld", withheld
+        elif self.ways:
+            status, why = "timeout", NOT_YET
         return {"key": self.key, "services": list(self.services), "unreached": dict(self.unreached),
-                "container": self.container, "address": None, "via": "",
-                "status": self.status, "why": self.why}
+                "container": self.container, "address": None, "via": "", "status": status, "why": why}
 
 
 def servers(stack: Stack, family: str, purposes: Iterable[str], options: Mapping[str, Any]) -> list[Server]:
