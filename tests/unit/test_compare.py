@@ -25,6 +25,7 @@ from celery_triage import bundle, cli
 from celery_triage.checks import RULES
 from celery_triage.lives import Life
 from celery_triage.model import Section, dumps
+from celery_triage.report import changes
 from celery_triage.report import compare as comparing
 from celery_triage.report.compare import Comparison, NotReadable, Side, Swapped, as_json, compare, read
 from celery_triage.report.lived import left, longest_former, needs, stand
@@ -538,3 +539,23 @@ def test_compare_writes_the_summary_whole_or_not_at_all(capsys, bundles, tmp_pat
         capsys, "compare", bundles / "before", bundles / "cured", "--html", tmp_path / "no" / "r"
     )
     assert code == 69 and out == "" and "could not be written" in err and not (tmp_path / "no").exists()
+
+
+def test_tables_and_revisions_that_came_between_the_looks_are_what_was_changed():
+    """A migration was applied: its table and Alembic's revision are named; where one look did not see all
+    tables nothing is said."""
+
+    def seen(*more, version=None, complete=True):
+        evidence = Incident().evidence()
+        (entry,) = evidence.data("results")["servers"]
+        entry["relations"]["all"] += [f"public.{name}" for name in more]
+        entry["relations"]["complete"] = complete
+        entry["alembic"] = {"version": [version]} if version else None
+        return evidence
+
+    found = changes.between(seen(), seen("invoices", version="1975ea83b712")).found
+    assert [(one.what, one.before, one.after) for one in found] == [
+        ("tables in ai_backend (gone, come)", "none", "public.invoices"),
+        ("tables in ai_backend: alembic_version", "", "1975ea83b712"),
+    ]
+    assert changes.between(seen(complete=False), seen("invoices")).found == ()

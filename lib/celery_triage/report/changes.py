@@ -47,6 +47,7 @@ ORDER = (
     "networks",
     "database",
     "role",
+    "tables",
 )
 
 
@@ -73,6 +74,7 @@ def between(before: Evidence, after: Evidence) -> Changes:
     ]
     raw += _packages(first, second)
     raw += _servers(before, after)
+    raw += _tables(before, after)
     raw += _engine(before, after)
     return Changes(tuple(_together(raw)), tuple(_compose(before, after)), _masks(before) or _masks(after))
 
@@ -237,6 +239,31 @@ def _servers(before: Evidence, after: Evidence) -> list[Change]:
             if one.get("version") and other.get("version") and one["version"] != other["version"]:
                 found.append(Change(f"version of {kind} {key}", one["version"], other["version"]))
     return found
+
+
+def _tables(before: Evidence, after: Evidence) -> list[Change]:
+    """Tables that came or went, and the revision of Alembic, where both looks saw all tables."""
+    old, new = _by_database(before), _by_database(after)
+    found = []
+    for key in sorted(old.keys() & new.keys()):
+        sides = (old[key], new[key])
+        tables = [side.get("relations") or {} for side in sides]
+        if not all(told.get("complete") for told in tables):
+            continue
+        users = tuple(sorted(sides[1].get("services") or ()))
+        had, has = (set(told["all"]) for told in tables)
+        if had != has:
+            words = [units.listed(sorted(names)) for names in (had - has, has - had)]  # "none" for none
+            found.append(Change(f"tables in {key[1]} (gone, come)", *words, users, told=True))
+        versions = [", ".join((side.get("alembic") or {}).get("version") or ()) for side in sides]
+        if versions[0] != versions[1]:
+            found.append(Change(f"tables in {key[1]}: alembic_version", *versions, users))
+    return found
+
+
+def _by_database(evidence: Evidence) -> dict[tuple[str, str], Mapping[str, Any]]:
+    entries = (evidence.data("results") or {}).get("servers") or ()
+    return {(str(one.get("key")), str(one.get("database"))): one for one in entries}
 
 
 def _there(named: Mapping[str, Any]) -> set[str]:
