@@ -222,6 +222,8 @@ def test_results_that_celery_wrote(shop):
     assert (section.status, entry["status"], entry["purposes"]) == ("ok", "ok", ["result"])
     assert entry["tables"] == {"celery_taskmeta": True, "celery_tasksetmeta": True}
     assert entry["alembic"] == {"version": ["1975ea83b712"]}
+    assert {"alembic_version", "celery_taskmeta", "task_id_sequence"} <= set(entry["relations"]["visible"])
+    assert "public.celery_taskmeta" in entry["relations"]["all"] and entry["relations"]["complete"]
     latest = entry["latest"]
     assert latest["by_task"]["shop.add"]["done"] == 5 and latest["by_task"]["shop.add"]["failed"] == 1
     assert (latest["rows_last_hour"], latest["at_least"], latest["read_as"]) == (5, False, "UTC")
@@ -296,6 +298,9 @@ def test_an_applications_own_database(server):
         login(server, "empty").execute("DROP SCHEMA app CASCADE")
     assert (entry["purposes"], entry["schemas"]) == (["database"], {"alembic_version": ["app"]})
     assert entry["alembic"] == {"version": []}
+    # The role is named like the schema, so that its search_path finds it.
+    assert entry["relations"]["visible"] == ["alembic_version"]
+    assert entry["relations"]["all"] == ["app.alembic_version"]
 
 
 @pytest.mark.docker
