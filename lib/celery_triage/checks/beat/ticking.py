@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator
 
 from celery_triage.checks.beat.schedule import Beat, Entry, beats
-from celery_triage.checks.beat.verdicts import done_ago, late, overdue, unfinished
+from celery_triage.checks.beat.verdicts import LOOP_S, done_ago, late, overdue, unfinished
 from celery_triage.checks.queues.shared import brokers, consumed_by, labels_of, replies_of, waiting_in
 from celery_triage.checks.registry import Look, NotApplicable, check
 from celery_triage.checks.words import lasted, listed
@@ -67,7 +67,9 @@ def beat_silent(look: Look) -> Iterator[Finding]:
             continue  # that is another rule's
         look.section(f"logs/{beat.label}")
         if beat.entries is None:
-            look.note("celery", beat.unknown)
+            # One that sent something a moment ago ticks, whatever its schedule is.
+            if not beat.sent or beat.now - beat.sent[-1][0] > LOOP_S:
+                look.note("celery", beat.unknown)
             continue
         found = late(beat)
         if found and beat.failing:
