@@ -105,7 +105,7 @@ def rendered(rows: list[Row], versions: str, names: Iterable[str]) -> str:
         f"- causes: {expected:.0f} expected, {found:.0f} found",
         f"- diagnosis: {min(checks, default=0):.1f} to {max(checks, default=0):.1f} s; "
         f"all faults one after another: {seconds / 60:.0f} min",
-        *([f"- never run so far: {', '.join(never)}"] if never else []),
+        *([f"- no result yet: {', '.join(never)}"] if never else []),
         f"- {versions}", "",
         _line(COLUMNS), _line(("---",) * len(COLUMNS)), *(_line(row.cells) for row in rows), "",
     ]  # fmt: skip

@@ -65,7 +65,7 @@ def test_a_failure_is_shown_with_its_reason(results):
     assert row.cells[9].startswith("FAILED: missed: unknown-option --queue")
     text = table.rendered([row], "", NAMES)
     assert "0 of 1 faults told right and cured; **not so: unknown-option**" in text
-    assert "never run so far: equals-sign" in text
+    assert "no result yet: equals-sign" in text
 
 
 def test_a_run_that_could_not_end_is_a_row_too():
