@@ -12,12 +12,16 @@ from pathlib import Path
 import pytest
 import yaml
 
+import celery_triage
 from celery_triage.signatures import CONTEXTS, Invalid, Match, blocks, catalogue, load, match, unrecognised
 
 DATA = Path(__file__).parent / "data" / "logs"
 EXPECTED = yaml.safe_load((DATA / "expected.yml").read_text(encoding="utf-8"))
 RECORDED = sorted(path.stem for path in DATA.glob("*.log"))
-IDS = [signature.id for signature in catalogue()]
+CATALOGUE = Path(celery_triage.__file__).parent / "data" / "signatures.yml"
+#: The signatures that were recorded; those of the families have their texts in messages.yml.
+RECORDED_ONES = load(CATALOGUE.read_text(encoding="utf-8"))
+IDS = [signature.id for signature in RECORDED_ONES]
 
 
 @cache
@@ -98,7 +102,7 @@ def test_each_signature_has_a_recorded_true_negative(signature: str) -> None:
         assert itself in ([], [["superuser-warning", "", "running"]])
 
 
-@pytest.mark.parametrize("signature", catalogue(), ids=IDS)
+@pytest.mark.parametrize("signature", RECORDED_ONES, ids=IDS)
 def test_a_signature_says_what_a_reader_needs(signature) -> None:
     """Each has a sentence, the versions on which it was seen, its sources; noise says why it is harmless."""
     assert signature.says.endswith(".") and signature.seen and signature.sources
@@ -107,7 +111,7 @@ def test_a_signature_says_what_a_reader_needs(signature) -> None:
     assert all(m.context in CONTEXTS and m.count >= len(m.lines) > 0 for m in shown)
 
 
-@pytest.mark.parametrize("signature", catalogue(), ids=IDS)
+@pytest.mark.parametrize("signature", RECORDED_ONES, ids=IDS)
 def test_patterns_take_linear_time(signature) -> None:
     """On long hostile texts a pattern's time grows with the length, not with a power of it."""
     dice = random.Random(signature.id)
@@ -305,7 +309,11 @@ def test_twenty_thousand_lines_are_read_in_a_few_seconds() -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("a: [", "no YAML"),
+        ("- 1\na: [", "line 2: no YAML"),
+        (
+            "- {id: x, code: CMD001, in: usage, pattern: a, needs: [1], says: b, sources: []}",
+            "needs is no text",
+        ),
         ("a: 1", "a list of signatures"),
         ("- 7", "line 1: a signature is a mapping"),
         ("- id: x", "line 1, signature x: code, in, needs, pattern, says, sources missing"),
@@ -317,8 +325,8 @@ def test_twenty_thousand_lines_are_read_in_a_few_seconds() -> None:
         ("- {id: x, code: cmd1, in: usage, pattern: a, needs: a, says: b, sources: []}", "code 'cmd1'"),
         ("\n- {id: x, code: CMD001, in: usage, pattern: '(', needs: a, says: b, sources: []}", "line 2"),
         (
-            "- {id: x, code: CMD001, in: usage, pattern: '(a+)+', needs: a, says: b, sources: []}",
-            "can take for ever",
+            "- {id: x, code: CMD001, in: usage, pattern: '(?=a)b', needs: a, says: b, sources: []}",
+            "line 1, signature x: invalid perl operator: (?= in (?=a)b",
         ),
         (
             "- &a {id: x, code: CMD001, in: usage, pattern: a, needs: a, says: b, sources: []}\n- *a",

@@ -28,7 +28,7 @@ def reported(look: Look, judged: Collection[str], do: str = BY_THE_LOG) -> Itera
     for (thing, says), services in groups.items():
         names = tuple(service.label for service in services)
         yield look.finding(
-            _titled(names, says, thing),
+            titled(names, says, thing),
             services=names,
             object=thing,
             certainty="reported",
@@ -38,7 +38,7 @@ def reported(look: Look, judged: Collection[str], do: str = BY_THE_LOG) -> Itera
         )
 
 
-def _titled(names: Collection[str], says: str, thing: str) -> str:
+def titled(names: Collection[str], says: str, thing: str) -> str:
     """What a log says of services, with the thing where the sentence does not name it."""
     named = f"{says.rstrip('.')}: {thing}" if thing and thing not in says else says
     return f"{listed(list(names))}: {named}"

@@ -17,6 +17,7 @@ from .check import check
 from .collect import collect
 from .compare import compare
 from .ending import INTERRUPTED, OK, TERMINATED, WRONG_USE, Ended, say
+from .explain import explain
 from .rules import rules
 from .run import run
 from .verify import verify
@@ -32,7 +33,7 @@ def cli() -> None:
     with its proof and the fix."""
 
 
-for _command in (check, collect, compare, rules, run, verify):
+for _command in (check, collect, compare, explain, rules, run, verify):
     cli.add_command(_command)
 
 

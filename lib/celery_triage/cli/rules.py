@@ -17,6 +17,18 @@ def rules(code: str | None, as_json: bool) -> int:
     from ..checks import RULES
 
     if code and code.upper() not in RULES:
+        from ..explain.codes import log_codes, page
+
+        if known := log_codes().get(code.upper()):
+            if as_json:
+                import json
+
+                told = {"code": known.code, "name": known.name, "severity": known.severity}
+                told |= {"needs": ["logs/*"], "page": page(known.code)}
+                give(json.dumps([told], ensure_ascii=False, indent=2))
+            else:
+                give(f"{known.code} {known.name} ({known.severity})\n\n{page(known.code)}")
+            return OK
         raise Ended(WRONG_USE, f"there is no rule {code}; `celery-triage rules` lists them")
     chosen = [RULES[code.upper()]] if code else [RULES[name] for name in sorted(RULES)]
     if as_json:

@@ -8,10 +8,10 @@ from a process's own words."""
 from __future__ import annotations
 
 from celery_triage.signatures.blocks import blocks
-from celery_triage.signatures.catalogue import Invalid, Signature, catalogue, load
+from celery_triage.signatures.catalogue import Invalid, Signature, catalogue, in_order, load
 from celery_triage.signatures.formats import Block, Exc
-from celery_triage.signatures.matching import CONTEXTS, Match, match
-from celery_triage.signatures.unknown import Shape, unrecognised
+from celery_triage.signatures.matching import CONTEXTS, Match, match, match_blocks
+from celery_triage.signatures.unknown import Shape, unknown_blocks, unrecognised
 
 __all__ = [
     "CONTEXTS",
@@ -23,7 +23,10 @@ __all__ = [
     "Signature",
     "blocks",
     "catalogue",
+    "in_order",
     "load",
     "match",
+    "match_blocks",
+    "unknown_blocks",
     "unrecognised",
 ]

@@ -20,6 +20,8 @@ _OTHER = re.compile(
     r"|\{\"[^{}]{0,400}\"level(?:name)?\": ?\"(?P<c>\w+)\")",
     re.I,
 )
+#: So much of a line shows whether it begins a record (characters).
+LONGEST_HEAD = 600
 _LEVELS = {
     "D": "DEBUG",
     "I": "INFO",
@@ -98,7 +100,7 @@ def head(text: str) -> Block | None:
         if found := _RABBIT.match(text):
             return Block("record", 0, 0, text[found.end() :], "rabbitmq", found[1].upper())
     if first.isdigit() or first in "DIWEC{":
-        if found := _OTHER.match(text[:600]):
+        if found := _OTHER.match(text[:LONGEST_HEAD]):
             level = (found["a"] or found["b"] or found["c"]).upper()
             return Block(
                 "record", 0, 0, text[found.end() :].lstrip(" :-]|"), "app", _LEVELS.get(level, level)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from celery_triage.signatures.blocks import blocks
 from celery_triage.signatures.catalogue import Signature, catalogue
 from celery_triage.signatures.formats import Block, Exc, from_repr
+from celery_triage.signatures.sieve import Sieve
 
 #: ``death``: the process's own last words, it ends with them; ``running``: its own words, it goes on;
 #: ``task``: what a task raised or an application logged with a traceback, in a process that goes on;
@@ -77,6 +79,11 @@ _MISSING = re.compile(r"ModuleNotFoundError: No module named '([^']+)'")
 _IMPORTING = re.compile(
     r"<frozen |/importlib/__init__\.py$|/kombu/utils/imports\.py$|/celery/utils/imports\.py$"
 )
+_BARE = re.compile(
+    r"(?P<type>[A-Za-z_][\w.]{0,120}(?:Error|Exception|NotFound|Refused|Disallowed|Registered|Exceeded|Mismatch"
+    r"|Conflict|Full|Login|gaierror)|(?:[a-z_]\w{0,60}\.){1,6}(?:[A-Z]\w{1,60}|error)"
+    r"|_?[gn]?dbm\.error|psql: error|psql|pg_dump|createdb): (?P<message>.+)"
+)
 _SIGNS_OF_LIFE = re.compile(r"\s*-{14} \S+@\S+ v\d|celery beat v")
 
 
@@ -129,34 +136,65 @@ def match(
     (True: its tracebacks did not end it), None if that is not known. ``first_line`` is the number of the
     first of these lines in the whole log. ``signatures``: others than the tool's own."""
     told = [["", "", line] if isinstance(line, str) else line for line in lines]
-    finder = _Finder(told, tuple(signatures) if signatures is not None else catalogue(), running)
-    return tuple(_as_match(seen, told, first_line) for seen in finder.find())
+    return match_blocks(told, blocks(told), running=running, first_line=first_line, signatures=signatures)
+
+
+def match_blocks(
+    lines: Sequence[Sequence[str]],
+    cut: Sequence[Block],
+    *,
+    running: bool | None = None,
+    first_line: int = 1,
+    signatures: Iterable[Signature] | None = None,
+    known: set[int] | None = None,
+) -> tuple[Match, ...]:
+    """The same for lines that were cut into blocks already. ``known`` takes the 0-based places of all lines
+    that say something known."""
+    finder = _Finder(lines, cut, tuple(signatures) if signatures is not None else catalogue(), running)
+    if known is not None:
+        finder.known = known
+    return tuple(_as_match(seen, lines, first_line) for seen in finder.find())
+
+
+@lru_cache(maxsize=8)
+def _sieves(known: tuple[Signature, ...]) -> dict[str, Sieve]:
+    """A sieve for each place."""
+    places = {place for signature in known for place in signature.places}
+    return {place: Sieve([one for one in known if place in one.places]) for place in places}
 
 
 class _Finder:
     def __init__(
-        self, lines: Sequence[Sequence[str]], known: tuple[Signature, ...], running: bool | None
+        self,
+        lines: Sequence[Sequence[str]],
+        cut: Sequence[Block],
+        known: tuple[Signature, ...],
+        running: bool | None,
     ) -> None:
         self.lines, self.running = lines, running
-        self.by_place = {
-            place: tuple(s for s in known if place in s.places) for s in known for place in s.places
-        }
-        self.blocks = blocks(lines)
+        self.sieves = _sieves(known)
+        self.blocks = cut
         self.alive_until = max((n for n, block in enumerate(self.blocks) if _shows_life(block)), default=-1)
         self.seen: dict[tuple[str, str, str], _Seen] = {}
+        self.known: set[int] = set()
 
     def find(self) -> list[_Seen]:
         for number, block in enumerate(self.blocks):
             self.block(number, block)
         return sorted(self.seen.values(), key=lambda seen: seen.lines[0])
 
+    def through(self, place: str, text: str) -> list[Signature]:
+        """The signatures of that place whose pattern may match."""
+        return self.sieves[place].through(text) if place in self.sieves else []
+
     def add(self, signature: Signature, found: re.Match[str], context: str, place: int) -> None:
         if signature.harmless and context == "death":
             context = "running"
-        groups = found.groupdict()
-        object_ = (groups.get("object") or groups.get("object2") or signature.object).strip()
+        things = (value for name, value in sorted(found.groupdict().items()) if name.startswith("object"))
+        object_ = (next(filter(None, things), None) or signature.object).strip()
         seen = self.seen.setdefault((signature.id, object_, context), _Seen(signature, object_, context))
         seen.count += 1
+        self.known.add(place)
         if len(seen.lines) < MOST_PLACES:
             seen.lines.append(place)
         else:
@@ -174,7 +212,9 @@ class _Finder:
         elif block.kind == "traceback":
             self.exceptions(block, self.ends(number))
         elif block.kind == "line":
-            self.text("line", block.message, self.ends(number), block.place)
+            context = self.ends(number)
+            if not self.text("line", block.message, context, block.place):
+                self.bare(block, context)
         elif block.source in ("postgres", "redis", "rabbitmq"):
             self.text(block.source, block.message, "running", block.place)
         else:
@@ -198,15 +238,17 @@ class _Finder:
         message = block.message
         if message.startswith(_DEATHS) and _main(block):
             context = self.ends(number)
-            if not self.exceptions(block, context):
-                self.shown(block, context)
+            if not self.exceptions(block, context) and not self.shown(block, context):
+                self.text("own", message, context, block.place, anywhere=True)
         elif is_task(message):
             self.text("message", message, "running", block.place)
             if not self.exceptions(block, "task"):
                 self.text("exception", message, "task", block.place, anywhere=True)
         elif _OUTSIDE.match(message) or message.startswith(_OWN if _main(block) else _OWN_IN_POOL):
-            if not self.exceptions(block, "running"):
-                self.text("message", message, "running", block.place)
+            if not self.exceptions(block, "running") and not self.text(
+                "message", message, "running", block.place
+            ):
+                self.text("own", message, "running", block.place, anywhere=True)
         elif block.source == "app" and block.exceptions:
             self.exceptions(block, "task")
         elif _main(block) and self.text("message", message, "running", block.place):
@@ -214,49 +256,62 @@ class _Finder:
         elif not self.exceptions(block, "task"):  # an application's own ``log.exception``, or words
             self.quoted(message, block.place)
 
-    def shown(self, block: Block, context: str) -> None:
+    def bare(self, block: Block, context: str) -> None:
+        """The last line of a traceback whose rest was cut away, or what a command says of its failure."""
+        if found := _BARE.match(block.message):
+            self.exception(Exc(found["type"], found["message"], block.place), context)
+
+    def shown(self, block: Block, context: str) -> bool:
         """An exception that only the record's own line shows (its traceback is cut or was not printed)."""
         told = from_repr(block.message.split("\n", 1)[0])
-        if told is not None:
-            self.exception(Exc(told[0], told[1], block.place), context)
+        return told is not None and self.exception(Exc(told[0], told[1], block.place), context)
 
     def exceptions(self, block: Block, context: str) -> bool:
         """The last exception of a chain that is known counts: it is what ended it, or what that came from."""
         return any(self.exception(exception, context) for exception in reversed(block.exceptions))
 
     def exception(self, exception: Exc, context: str) -> bool:
-        text = exception.text
-        for signature in self.by_place.get("exception", ()):
-            if signature.needs not in text:
-                continue
-            if signature.files is not None and not signature.files.search(_raised_in(exception)):
-                continue
-            if found := signature.pattern.search(text):
-                self.add(signature, found, context, exception.place)
-                return True
+        for text in _readings(exception.text):
+            for signature in self.through("exception", text):
+                if signature.needs not in text:
+                    continue
+                if signature.files is not None and not signature.files.search(_raised_in(exception)):
+                    continue
+                if found := signature.pattern.search(text):
+                    self.add(signature, found, context, exception.place)
+                    return True
         return False
 
     def text(self, where: str, text: str, context: str, place: int, *, anywhere: bool = False) -> bool:
-        for signature in self.by_place.get(where, ()):
-            if signature.needs in text and not (anywhere and signature.files):
-                # One's own words are the first ones; what a command or a server says may follow others.
-                first = where in ("message", "line") and not anywhere
-                if found := signature.pattern.match(text) if first else signature.pattern.search(text):
-                    self.add(signature, found, context, place)
-                    return True
+        for reading in _readings(text):
+            for signature in self.through(where, reading):
+                if signature.needs in reading and not (anywhere and signature.files):
+                    # One's own words are the first ones; what a command or a server says may follow others.
+                    first = where in ("message", "line") and not anywhere
+                    search = signature.pattern.match if first else signature.pattern.search
+                    if found := search(reading):
+                        self.add(signature, found, context, place)
+                        return True
         return False
 
     def quoted(self, message: str, place: int) -> None:
         """What an application's message holds of known texts, each once."""
         said: set[tuple[str, str]] = set()
         for where in ("usage", "exception", "message", "line", "postgres", "redis"):
-            for signature in self.by_place.get(where, ()):
+            for signature in self.through(where, message):
                 if signature.files is not None or signature.needs not in message:
                     continue
                 found = signature.pattern.search(message)
                 if found and (signature.id, str(found.groupdict())) not in said:
                     said.add((signature.id, str(found.groupdict())))
                     self.add(signature, found, "quoted", place)
+
+
+def _readings(text: str) -> tuple[str, ...]:
+    """A text, and how it reads where a narrow window or a log driver broke it over several lines."""
+    if "\n" not in text:
+        return (text,)
+    return (text, text.replace("\n", " "), text.replace("\n", ""))
 
 
 def _main(block: Block) -> bool:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from celery_triage.signatures.blocks import blocks
 from celery_triage.signatures.catalogue import Signature
 from celery_triage.signatures.formats import Block
-from celery_triage.signatures.matching import is_task, match
+from celery_triage.signatures.matching import is_task, match_blocks
 
 _BAD = ("ERROR", "CRITICAL", "FATAL", "PANIC")
 _LINE = re.compile(
@@ -52,10 +52,24 @@ def unrecognised(
 ) -> tuple[Shape, ...]:
     """What looks like an error and no signature knows, most frequent first."""
     told = [["", "", line] if isinstance(line, str) else line for line in lines]
-    known = {number - 1 for found in match(told, signatures=signatures) for number in found.lines}
+    cut = blocks(told)
+    known: set[int] = set()
+    match_blocks(told, cut, signatures=signatures, known=known)
+    return unknown_blocks(told, cut, known, first_line=first_line)
+
+
+def unknown_blocks(
+    told: Sequence[Sequence[str]],
+    cut: Sequence[Block],
+    known: Collection[int],
+    *,
+    first_line: int = 1,
+) -> tuple[Shape, ...]:
+    """The same for lines that were cut into blocks and matched already; ``known``: the 0-based places of the
+    lines that say something known."""
     groups: dict[tuple[str, str, str], list[int]] = {}
     texts: dict[tuple[str, str, str], str] = {}
-    for block in blocks(told):
+    for block in cut:
         said = _error(block)
         if said is None or any(place in known for place in range(block.begin, block.end)):
             continue

@@ -1,0 +1,296 @@
+"""What a pasted log says: causes in order, what is healed, harmless, the application's own, unrecognised.
+
+One witness only: nothing is ever more than *reported*. What a process said of itself counts until it shows
+that it got past it; a server's own trouble explains what its clients say of it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from celery_triage.checks.reports import titled
+from celery_triage.checks.steps import STEPS
+from celery_triage.explain.codes import Code, code_of, remedy_of
+from celery_triage.explain.subjects import Said, Subject, Unrecognised
+from celery_triage.model import Finding, Proof, Remedy, worst
+from celery_triage.signatures.formats import LONGEST_HEAD, head
+
+#: What clients say when the server of that role does not answer or is not there.
+_SERVER_GONE = {
+    "postgres": ("URL003", "URL004", "URL005", "DBS004", "DBS053"),
+    "redis": ("URL003", "BRK001", "BRK002", "URL005"),
+    "rabbitmq": ("URL003", "BRK001", "BRK002", "URL005"),
+}
+#: Codes of servers that end or refuse everything: these explain their clients.
+_SERVER_STOPS = ("DBS057", "DBS058", "DBS059", "RDS050", "RMQ060", "RMQ061", "CTR050")
+#: How far a process must have got afterwards for its words to be history, by the step at which they strike.
+_START = STEPS.index("database")
+#: Lines that are quoted of one finding.
+QUOTED = 3
+_HOME = re.compile(r"localhost$|127\.\d+\.\d+\.\d+$|\[?::1\]?$|0\.0\.0\.0$")
+
+
+@dataclass(frozen=True)
+class Own:
+    """An exception of the application's own code, in a task or logged by it: no cause of an outage."""
+
+    subject: str
+    text: str
+    count: int
+    lines: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Harmless:
+    """Something known that means no harm, and why."""
+
+    subject: str
+    signature: str
+    says: str
+    why: str
+    count: int
+    lines: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Strange:
+    """Errors of one shape that nothing recognises. ``ends``: they are the last words of the subject."""
+
+    subject: str
+    shape: str
+    text: str
+    level: str
+    count: int
+    lines: tuple[int, ...]
+    ends: bool = False
+
+
+@dataclass
+class Judged:
+    """All of it. ``findings`` hold the causes first, in order."""
+
+    verdict: str
+    findings: list[Finding] = field(default_factory=list)
+    causes: list[str] = field(default_factory=list)
+    harmless: list[Harmless] = field(default_factory=list)
+    own: list[Own] = field(default_factory=list)
+    strange: list[Strange] = field(default_factory=list)
+    quoted: int = 0
+
+
+@dataclass
+class _Case:
+    """One thing that is wrong, with everybody who says so."""
+
+    code: Code
+    thing: str
+    says: str
+    told: list[tuple[Subject, Said, str]] = field(default_factory=list)
+    by: _Case | None = None
+
+    @property
+    def state(self) -> str:
+        states = [state for _, _, state in self.told]
+        return "active" if "active" in states or "task" in states else "history"
+
+    @property
+    def severity(self) -> str:
+        if self.state == "history":
+            return "notice"
+        if all(state != "active" for _, _, state in self.told) and self.code.severity == "critical":
+            return "warning"  # only tasks failed of it; the process goes on
+        return self.code.severity
+
+    @property
+    def first(self) -> int:
+        return min(said.lines[0] for _, said, _ in self.told)
+
+
+def judge(subjects: Sequence[Subject]) -> Judged:
+    """The judgement over all subjects."""
+    judged = Judged("ok")
+    cases: dict[tuple[str, str], _Case] = {}
+    for subject in subjects:
+        for said in subject.said.values():
+            match = said.match
+            if match.context == "quoted" and not _complains(said):
+                judged.quoted += said.count
+            elif (
+                match.context in ("task", "quoted")
+                and not match.harmless
+                and _applications(code_of(match.code))
+            ):
+                judged.own.append(Own(subject.label, said.last_text, said.count, tuple(said.lines)))
+            elif match.harmless:
+                judged.harmless.append(
+                    Harmless(
+                        subject.label,
+                        match.signature,
+                        match.says,
+                        match.harmless,
+                        said.count,
+                        tuple(said.lines),
+                    )
+                )
+            else:
+                code = code_of(match.code)
+                key = (code.code, match.object.lower())
+                case = cases.setdefault(key, _Case(code, match.object, match.says))
+                case.told.append((subject, said, _state(subject, said, code)))
+        for unknown in subject.unknown.values():
+            _unrecognised(judged, subject, unknown)
+    ordered = sorted(_together(list(cases.values())), key=_rank)
+    _explained(ordered)
+    ordered.sort(key=lambda case: case.by is not None)
+    ids = {id(case): f"f{number}" for number, case in enumerate(ordered, 1)}
+    for case in ordered:
+        finding = _finding(case, ids[id(case)])
+        if case.by is not None:
+            finding = replace(finding, explained_by=ids[id(case.by)])
+        judged.findings.append(finding)
+    judged.causes = [
+        finding.id
+        for finding in judged.findings
+        if finding.state != "history" and finding.explained_by is None and finding.severity != "notice"
+    ]
+    judged.verdict = _verdict(judged)
+    return judged
+
+
+def _complains(said: Said) -> bool:
+    """Whether a record with a known text is a complaint of a program that is no Celery process, not talk:
+    what tasks write is theirs."""
+    record = head(said.text[:LONGEST_HEAD])
+    return record is not None and record.source == "app" and record.level in ("ERROR", "CRITICAL", "FATAL")
+
+
+def _applications(code: Code) -> bool:
+    """Whether it is the application's own affair when a task meets it: what would strike a start (a missing
+    module, a setting) stops no worker that runs."""
+    return code.step in STEPS[: STEPS.index("database")]
+
+
+def _state(subject: Subject, said: Said, code: Code) -> str:
+    """``active``, ``task`` (only tasks failed of it) or ``history`` (the process got past it)."""
+    if said.match.context in ("task", "quoted"):
+        return "task"
+    if not code.heals:
+        return "active"
+    working = subject.marks.get("working", 0)
+    if subject.role:
+        return "history" if code.step == "starting" and working > said.end else "active"
+    if code.step in STEPS and STEPS.index(code.step) <= _START:
+        return "history" if max(working, 0) > said.end else "active"
+    return "history" if max(working, subject.marks.get("connected", 0)) > said.end else "active"
+
+
+def _together(cases: list[_Case]) -> list[_Case]:
+    """Words without an object belong to the same thing said with one, where there is exactly one."""
+    kept: list[_Case] = []
+    for case in cases:
+        others = [one for one in cases if one.code is case.code and one.thing and one is not case]
+        if not case.thing and len(others) == 1:
+            others[0].told += case.told
+        else:
+            kept.append(case)
+    return kept
+
+
+def _rank(case: _Case) -> tuple[int, int, int, int, int]:
+    """Active before healed, critical first, what stops servers before what stops their clients, then in the
+    order of a start, then as the log says it."""
+    severity = ("critical", "warning", "notice").index(case.severity)
+    server = 0 if case.code.code in _SERVER_STOPS else 1
+    step = STEPS.index(case.code.step) if case.code.step in STEPS else len(STEPS)
+    own = 0 if any(state == "active" for _, _, state in case.told) else 1
+    return (case.state == "history", severity, own, server, step * 1_000_000 + min(case.first, 999_999))
+
+
+def _explained(cases: list[_Case]) -> None:
+    """What a server says of its own end explains what its clients say of it."""
+    for case in cases:
+        if case.state == "history" or case.severity == "notice" or case.code.code == "CTR051":
+            continue
+        for effect in cases:
+            if effect is case or effect.by is not None or effect.state == "history":
+                continue
+            roles = {subject.role for subject, _, _ in case.told if subject.role}
+            gone = case.code.code in _SERVER_STOPS and any(
+                effect.code.code in _SERVER_GONE.get(role, ()) for role in roles
+            )
+            if gone or effect.code.code in case.code.explains or effect.code.code == "CTR051":
+                if case.by is not effect:
+                    effect.by = case
+
+
+def _finding(case: _Case, id: str) -> Finding:
+    names = tuple(dict.fromkeys(subject.label for subject, _, _ in case.told))
+    proof: list[Proof] = []
+    for subject, said, _ in case.told:
+        wanted = dict.fromkeys([said.lines[0], said.lines[-1]])
+        where = f"{subject.source}, {subject.name}" if subject.name else subject.source
+        for number, text, time in zip(
+            wanted, (said.text, said.last_text), (said.first, said.last), strict=False
+        ):
+            if all((one.section, one.line) != (where, number) for one in proof):
+                proof.append(Proof(where, text, number, time))
+    count = sum(said.count for _, said, _ in case.told)
+    times = f" It is said {count} times." if count > 1 else ""
+    tasks = all(state != "active" for _, _, state in case.told)
+    title = titled(names, case.says, case.thing)
+    detail = {"history": "The process got past it later in this log."}.get(
+        case.state, "Tasks failed of it; the process that ran them goes on." if tasks else ""
+    )
+    return Finding(
+        case.code.code,
+        case.code.name,
+        case.severity,
+        title,
+        services=names,
+        object=case.thing,
+        state=case.state,
+        certainty="reported",
+        proof=tuple(proof[: 2 * QUOTED]),
+        remedy=None if case.state == "history" else _remedy(case),
+        detail=f"{detail}{times}".strip(),
+        id=id,
+    )
+
+
+def _remedy(case: _Case) -> Remedy:
+    """What to do; a server that is looked for at home is looked for in the wrong place first of all."""
+    remedy = remedy_of(case.code, case.told[0][1].match, case.thing)
+    if case.code.code in ("BRK001", "URL005") and _HOME.match(case.thing):
+        home = (
+            f"{case.thing} is the container itself: write the name of the Compose service into the URL. "
+            "Without any broker URL Celery takes amqp://guest@localhost; look whether the variable reaches "
+            "this service."
+        )
+        return replace(remedy, summary=f"{home} Otherwise: {remedy.summary}")
+    return remedy
+
+
+def _unrecognised(judged: Judged, subject: Subject, unknown: Unrecognised) -> None:
+    shape = unknown.shape
+    working = max(subject.marks.get("working", 0), subject.marks.get("connected", 0))
+    if shape.context == "task":
+        judged.own.append(Own(subject.label, shape.text, unknown.count, tuple(unknown.lines)))
+        return
+    ends = not subject.role and working < unknown.lines[-1] and shape.level in ("ERROR", "CRITICAL", "FATAL")
+    judged.strange.append(
+        Strange(
+            subject.label, shape.shape, shape.text, shape.level, unknown.count, tuple(unknown.lines), ends
+        )
+    )
+
+
+def _verdict(judged: Judged) -> str:
+    """The worst of the causes; words that nothing recognises make a log without causes unknown, unless the
+    process worked on behind them."""
+    causes = [finding for finding in judged.findings if finding.id in judged.causes]
+    verdicts = ["critical" if finding.severity == "critical" else "warning" for finding in causes]
+    if not causes and any(strange.ends for strange in judged.strange):
+        verdicts.append("unknown")
+    return worst(verdicts)

@@ -1,0 +1,126 @@
+"""What others write before a line: Compose, ``docker logs -t``, Kubernetes, the journal, syslog, JSON.
+
+In: one line of text. Out: whose it is, when it was written, and the line as the process wrote it. Forms are
+those of Docker Compose 1 and 2, Docker's json-file driver, the Container Runtime Interface (CRI), kubectl
+``--prefix``, ``journalctl -o short`` and ``short-iso``, RFC 3164 and RFC 5424.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from celery_triage.explain.records import from_json
+from celery_triage.signatures.formats import head
+
+_STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)"
+_CRI = re.compile(rf"({_STAMP}) (stdout|stderr) ([FP])(?: (.*))?$")
+_TIME = re.compile(rf"({_STAMP})(?: (.*)|)$")
+#: Docker and Kubernetes write up to nine digits of a second, applications three or six.
+_FINE = re.compile(r"[.]\d{7,9}[Z+-]")
+_COMPOSE = re.compile(r"([A-Za-z0-9][\w.-]{0,100}?)(?:[-_](\d{1,4}))? *\|(?: (.*)|)$")
+_KUBECTL = re.compile(r"\[pod/([\w.-]+)/([\w.-]+)\] (.*)$")
+_JOURNAL = re.compile(
+    r"(?:<\d{1,3}>)?(?:[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d+)?|" + _STAMP + r") "
+    r"[\w.:-]{1,80} ([\w./@-]{1,100})(?:\[(\d+)\])?: ?(.*)$"
+)
+_RFC5424 = re.compile(r"<\d{1,3}>1 (\S+) \S+ (\S+) (\S+) \S+ (?:-|\[[^\]]*\]) ?(.*)$")
+_NO_NAME = re.compile(r"(?:docker|dockerd|containerd|[0-9a-f]{12,64})(?:/|$)")
+_ENDED = re.compile(r"([A-Za-z0-9][\w.-]{0,100}?)(?:[-_](\d{1,4}))? exited with code \d+")
+_FILE = re.compile(r"==> (\S.{0,200}?) <==$")
+_PROMPT = re.compile(
+    r"(?:\S{0,60}[$#%>] |PS \S{0,60}> )?(?:sudo )?(?:docker|podman|kubectl|docker compose|docker-compose)"
+    r" (?:container )?logs (.{0,200})$"
+)
+_VALUED = ("--tail", "-n", "--since", "--until", "-c", "--namespace")
+#: So many layers at most are taken off one line.
+LAYERS = 5
+
+
+@dataclass(frozen=True)
+class Told:
+    """A line without what others wrote before it: ``name`` whose it is (a service or container, empty where
+    nothing says so), ``replica`` which one of them, ``partial`` where the line goes on in the next."""
+
+    text: str
+    name: str = ""
+    replica: str = ""
+    time: str = ""
+    partial: bool = False
+    more: tuple[str, ...] = ()
+    names: str = ""  # a line that only says whose the following lines are
+
+
+def told(text: str) -> Told:
+    """One line, taken apart. Text that only looks like a prefix stays."""
+    line = Told(text)
+    for _ in range(LAYERS):
+        after = _layer(line)
+        if after is None:
+            return line
+        line = after
+    return line
+
+
+def _layer(line: Told) -> Told | None:
+    text = line.text
+    first = text[:1]
+    if first == "{":
+        found = from_json(text)
+        if found is None:
+            return None
+        lines = found.text.split("\n")
+        return replace(
+            line, text=lines[0], more=(*lines[1:], *line.more), name=line.name or found.name,
+            time=line.time or found.time, partial=found.partial,
+        )  # fmt: skip
+    if first.isdigit():
+        if found := _CRI.match(text):
+            return replace(line, text=found[4] or "", time=line.time or found[1], partial=found[3] == "P")
+        if (found := _TIME.match(text)) and _of_others(found[1], found[2] or ""):
+            return replace(line, text=found[2] or "", time=line.time or found[1])
+    if first == "[" and (found := _KUBECTL.match(text)):
+        return replace(line, text=found[3], name=found[2], replica=found[1])
+    if first == "<" and (found := _RFC5424.match(text)):
+        return replace(line, text=found[4], name=line.name or _name(found[2], found[3]), time=found[1])
+    if (first == "<" or first.isupper() or first.isdigit()) and (found := _JOURNAL.match(text)):
+        return replace(line, text=found[3], name=line.name or _name(found[1], found[2] or ""))
+    if not line.name and first.isalnum() and (found := _COMPOSE.match(text)):
+        return replace(line, text=found[3] or "", name=found[1], replica=found[2] or "")
+    if not line.name and " exited with code " in text and (found := _ENDED.match(text)):
+        return replace(line, name=found[1], replica=found[2] or "")
+    if first == "=" and (found := _FILE.match(text)):
+        return replace(line, text="", names=found[1])
+    if "logs " in text[:80] and (found := _PROMPT.match(text)):
+        return replace(line, text="", names=_asked(found[1]) or " ")
+    return None
+
+
+def _of_others(stamp: str, rest: str) -> bool:
+    """Whether a time stamp was written by Docker or Kubernetes, not by the process itself."""
+    return (
+        bool(_FINE.search(stamp))
+        or not rest
+        or head(rest) is not None
+        or rest.startswith(("Traceback", "  "))
+    )
+
+
+def _name(ident: str, number: str) -> str:
+    """The name in a syslog tag; a container's id says nothing to anybody, but tells it from others."""
+    if _NO_NAME.match(ident) and "/" in ident:
+        ident = ident.split("/", 1)[1]
+    return ident if ident != "-" else number
+
+
+def _asked(words: str) -> str:
+    """The container that a ``docker logs`` command asks for."""
+    skip = False
+    for word in words.split():
+        if skip or word.startswith("-"):
+            skip = not skip and word in _VALUED
+            continue
+        if word[:1] in "|>&2;":
+            break
+        return word
+    return ""

@@ -1,0 +1,102 @@
+"""JSON lines as the lines that they stand for: Docker's json-file, container collectors, the journal, and
+structured logs of applications and servers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+_MESSAGE = ("message", "msg", "event", "MESSAGE", "log", "text")
+_LEVEL = ("level", "levelname", "severity", "log.level", "error_severity", "lvl", "loglevel", "PRIORITY")
+_TIME = ("time", "timestamp", "@timestamp", "asctime", "ts", "created_at", "__REALTIME_TIMESTAMP")
+_TRACE = (
+    "exc_info",
+    "exception",
+    "traceback",
+    "stack_trace",
+    "stack",
+    "error.stack_trace",
+    "exc_text",
+    "error",
+)
+_LOGGER = ("logger", "name", "logger_name", "log.logger")
+_NAME = ("container_name", "CONTAINER_NAME", "service", "container", "_SYSTEMD_UNIT", "SYSLOG_IDENTIFIER")
+_SYSLOG = {"0": "CRITICAL", "1": "CRITICAL", "2": "CRITICAL", "3": "ERROR", "4": "WARNING"}
+_LEVELS = {"FATAL": "CRITICAL", "PANIC": "CRITICAL", "ERR": "ERROR", "WARN": "WARNING", "CRIT": "CRITICAL"}
+#: Loggers whose records are a Celery process's own words.
+_OWN = ("celery", "kombu", "billiard", "amqp", "flower", "tornado")
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a JSON line stands for: its text (several lines where a traceback is in it), whose it is, when."""
+
+    text: str
+    name: str = ""
+    time: str = ""
+    partial: bool = False
+
+
+def from_json(text: str) -> Record | None:
+    """The record of one line, None where the line is no JSON object that holds a message."""
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(data, dict):
+        return None
+    if isinstance(data.get("record"), Mapping):  # loguru's serialised form
+        data = {**data, **data["record"]}
+    message = _first(data, _MESSAGE)
+    if message is None:
+        return None
+    time = _first(data, _TIME) or ""
+    if isinstance(data.get("log"), str) and not _first(data, _LEVEL):
+        kubernetes = data.get("kubernetes")
+        name = _first(data, _NAME) or _first(kubernetes, ("container_name",)) or ""
+        whole = data["log"].endswith("\n") or "stream" not in data
+        return Record(data["log"].rstrip("\r\n"), name.lstrip("/"), time, not whole)
+    name = (_first(data, _NAME) or "").lstrip("/").removesuffix(".service")
+    level = _first(data, _LEVEL)
+    trace = _first(data, _TRACE) or ""
+    if level is None or "MESSAGE" in data:
+        return Record(message, name, time)
+    if "error_severity" in data:  # PostgreSQL's jsonlog
+        return Record(f"2000-01-01 00:00:00 UTC [1] {level}:  {message}", name, time)
+    return Record("\n".join(filter(None, (_head(data, level, message), trace.rstrip()))), name, time)
+
+
+def _head(data: Mapping[str, Any], level: str, message: str) -> str:
+    """The record's first line, as Celery or an application would have written it without JSON."""
+    word = _LEVELS.get(level.upper(), level.upper())
+    logger = _first(data, _LOGGER) or ""
+    process = _first(data, ("processName", "process_name", "process")) or "MainProcess"
+    if logger.split(".")[0] in _OWN:
+        return f"[2000-01-01 00:00:00,000: {word}/{process}] {message}"
+    return (
+        f"2000-01-01 00:00:00,000 {word} {logger}: {message}"
+        if logger
+        else (f"2000-01-01 00:00:00,000 {word} {message}")
+    )
+
+
+def _first(data: Any, keys: tuple[str, ...]) -> str | None:
+    """The first of some keys that holds a text or a number, as text; lists of texts are joined."""
+    if not isinstance(data, Mapping):
+        return None
+    for key in keys:
+        value = data.get(key)
+        if value is None and "." in key:
+            outer, inner = key.split(".", 1)
+            value = data[outer].get(inner) if isinstance(data.get(outer), Mapping) else None
+        if isinstance(value, Mapping):
+            value = value.get("name") or value.get("message") or value.get("repr")
+        if isinstance(value, list) and all(isinstance(item, str) for item in value):
+            value = "\n".join(value)
+        if isinstance(value, str) and value:
+            return _SYSLOG.get(value, value) if key == "PRIORITY" else value
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return str(value)
+    return None
