@@ -124,6 +124,37 @@ def test_what_was_overcome_is_history() -> None:
     assert found.verdict == "ok" and [one.state for one in found.judged.findings] == ["history"]
 
 
+def test_what_a_server_wrote_is_history_once_its_client_works() -> None:
+    """The database was made in between: the server's line stays in its log for ever."""
+    text = (
+        'postgres-1 | 2026-11-24 00:00:00.000 UTC [33] FATAL:  database "shop" does not exist\n'
+        'worker-1   | psycopg2.OperationalError: connection failed: FATAL:  database "shop" does not exist\n'
+        f"worker-1   | {WORKER}\n"
+    )
+    assert judged(text).verdict == "ok"
+
+
+def test_a_lost_child_is_one_cause_however_often_it_is_said() -> None:
+    """The process, its signal and the exception of its task belong together."""
+    text = (
+        f"{WORKER}\n"
+        "[2026-11-24 00:00:05,000: ERROR/MainProcess] Process 'ForkPoolWorker-3' pid:31 exited with "
+        "'signal 9 (SIGKILL)'\n"
+        "[2026-11-24 00:00:05,100: ERROR/MainProcess] Task handler raised error: WorkerLostError('Worker "
+        "exited prematurely: signal 9 (SIGKILL) Job: 12.')\n"
+    )
+    assert [one[:2] for one in causes(text)] == [("WRK001", "signal 9 (SIGKILL)")]
+
+
+def test_an_old_rabbitmq_record_goes_on_in_the_next_line() -> None:
+    """RabbitMQ up to 3.8 has no zone in its time and breaks its records."""
+    text = (
+        "2019-03-01 12:00:00.123 [error] <0.700.0> Error on AMQP connection <0.700.0>:\n"
+        "PLAIN login refused: user 'guest' can only connect via localhost\n"
+    )
+    assert [one[:2] for one in causes(text)] == [("BRK002", "guest")]
+
+
 def test_services_in_one_paste_are_told_apart() -> None:
     """A PostgreSQL log beside a worker's: one cause, both as its witnesses, and noise is called noise."""
     head = "2026-11-24 00:00:00.000 UTC [33] "

@@ -195,6 +195,12 @@ def test_a_log_whose_beginning_is_cut_off_still_tells() -> None:
     assert found(printed) == [["driver-not-installed", "psycopg2", "death"]]
 
 
+def test_a_word_before_a_traceback_is_no_cut_traceback() -> None:
+    """Only frames without their beginning are what is left of one."""
+    lines = ["starting", "Traceback (most recent call last):", '  File "x", line 1', "ValueError: no"]
+    assert [block.kind for block in blocks([["", "", line] for line in lines])] == ["line", "traceback"]
+
+
 def test_every_line_is_in_exactly_one_block() -> None:
     """Cutting into blocks loses no line and doubles none."""
     for name in RECORDED:

@@ -29,6 +29,8 @@ _SERVER_STOPS = ("DBS057", "DBS058", "DBS059", "RDS050", "RMQ060", "RMQ061", "CT
 _START = STEPS.index("database")
 #: Lines that are quoted of one finding.
 QUOTED = 3
+#: Codes of which one thing is said in several ways: by a process and its signal, by a server and its clients.
+_ONE_EACH = ("WRK001", "RDS050", "RDS051", "RDS054", "RMQ055", "RMQ056")
 _HOME = re.compile(r"localhost$|127\.\d+\.\d+\.\d+$|\[?::1\]?$|0\.0\.0\.0$")
 
 
@@ -92,7 +94,9 @@ class _Case:
 
     @property
     def state(self) -> str:
-        states = [state for _, _, state in self.told]
+        clients = [state for subject, _, state in self.told if not subject.role]
+        # A server writes what its clients met: where all of these got past it, it is over for the server too.
+        states = clients if clients and self.code.heals else [state for _, _, state in self.told]
         return "active" if "active" in states or "task" in states else "history"
 
     @property
@@ -136,8 +140,10 @@ def judge(subjects: Sequence[Subject]) -> Judged:
                 )
             else:
                 code = code_of(match.code)
-                key = (code.code, match.object.lower())
+                key = (code.code, _thing(subject, code, match.object))
                 case = cases.setdefault(key, _Case(code, match.object, match.says))
+                if code.code in _ONE_EACH and match.object.startswith("signal"):
+                    case.thing, case.says = match.object, match.says
                 case.told.append((subject, said, _state(subject, said, code)))
         for unknown in subject.unknown.values():
             _unrecognised(judged, subject, unknown)
@@ -157,6 +163,13 @@ def judge(subjects: Sequence[Subject]) -> Judged:
     ]
     judged.verdict = _verdict(judged)
     return judged
+
+
+def _thing(subject: Subject, code: Code, thing: str) -> str:
+    """What tells two cases of one code apart."""
+    if code.code in _ONE_EACH:
+        return subject.label if code.code == "WRK001" else ""
+    return thing.lower()
 
 
 def _complains(said: Said) -> bool:

@@ -26,6 +26,7 @@ SERVERS = ("postgres", "redis", "rabbitmq")
 _SERVER_NAMES = re.compile(r"(?i)postgres|pgsql|timescale|redis|valkey|keydb|rabbit")
 _ROLES = {"postgres": "postgres", "pgsql": "postgres", "timescale": "postgres", "rabbit": "rabbitmq"}
 
+_BEGINS = re.compile(r"Traceback |[Uu]sage: |\s*-{14} |celery beat v|[\w.]+(?:Error|Exception): ")
 _CELERY = r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}: \w+/[\w:.-]+\] "
 #: What shows that a process got so far: ``start`` of a life, ``connected`` to its broker, ``working``.
 _MARKS = (
@@ -186,6 +187,8 @@ class Subjects:
         before = self._now.get(key, "")
         if record is not None:
             before = record.source if record.source in SERVERS else ""
+        elif before == "rabbitmq" and not _BEGINS.match(text):
+            pass  # its records go on in lines that are not indented
         elif before and not name and text[:1] not in ("\t", " ", ""):
             before = ""
         elif name and not before and key not in self._now and (found := _SERVER_NAMES.search(name)):

@@ -22,7 +22,7 @@ LINE_BY_LINE = 2.0
 LONGEST = 4000
 
 _TRACEBACK = re.compile(r"(?: *[|+] *)?Traceback \(most recent call last\):\s*$")
-_CHAINED = (
+CHAINED = (
     "During handling of the above exception, another exception occurred:",
     "The above exception was the direct cause of the following exception:",
 )
@@ -74,7 +74,9 @@ class _Cutter:
 
     def cut_traceback(self, place: int) -> bool:
         """Whether a line is of a traceback whose beginning was cut off, as at the front of a log's tail."""
-        return place == 0 and any(_FRAME.match(text) for text in self.texts[:3])
+        first = self.texts[:3]
+        begun = next((at for at, text in enumerate(first) if _TRACEBACK.match(text)), len(first))
+        return place == 0 and any(_FRAME.match(text) for text in first[:begun])
 
     def record(self, place: int, head: Block) -> Block:
         """A record's own lines: up to the next head, a pause, another stream or a usage error."""
@@ -166,7 +168,7 @@ class _Cutter:
         at = place
         while at < limit and at - place < 4:
             text = self.texts[at].strip()
-            if text in _CHAINED:
+            if text in CHAINED:
                 at += 1
                 while at < limit and not self.texts[at].strip():
                     at += 1

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from celery_triage.signatures.blocks import blocks
+from celery_triage.signatures.blocks import CHAINED, blocks
 from celery_triage.signatures.catalogue import Signature
 from celery_triage.signatures.formats import Block
 from celery_triage.signatures.matching import is_task, match_blocks
@@ -116,4 +116,6 @@ def _error(block: Block) -> tuple[str, str] | None:
         return (block.message, "ERROR") if block.message else None
     if block.kind == "traceback":
         return "Traceback (cut off)", "ERROR"
+    if block.message.strip() in CHAINED:
+        return None
     return (block.message, "ERROR") if _LINE.search(block.message[:300]) else None
