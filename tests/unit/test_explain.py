@@ -155,6 +155,18 @@ def test_an_old_rabbitmq_record_goes_on_in_the_next_line() -> None:
     assert [one[:2] for one in causes(text)] == [("BRK002", "guest")]
 
 
+def test_a_healthy_start_of_a_whole_stack_is_ok() -> None:
+    """A server that was not ready at once, an application that logs an error, an access log: no cause."""
+    text = (
+        "postgres | 2026-11-24 00:00:00.500 UTC [28] FATAL:  the database system is starting up\n"
+        "postgres | 2026-11-24 00:00:01.000 UTC [1] LOG:  database system is ready to accept connections\n"
+        'web      | INFO:     127.0.0.1:50000 - "GET /error HTTP/1.1" 404 Not Found\n'
+        "web      | 2026-11-24 00:00:05,000 ERROR app.views: payment failed for order 12\n"
+        f"worker   | {WORKER}\n"
+    )
+    assert judged(text).verdict == "ok"
+
+
 def test_services_in_one_paste_are_told_apart() -> None:
     """A PostgreSQL log beside a worker's: one cause, both as its witnesses, and noise is called noise."""
     head = "2026-11-24 00:00:00.000 UTC [33] "

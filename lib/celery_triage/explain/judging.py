@@ -27,6 +27,8 @@ _SERVER_GONE = {
 _SERVER_STOPS = ("DBS057", "DBS058", "DBS059", "RDS050", "RMQ060", "RMQ061", "CTR050")
 #: How far a process must have got afterwards for its words to be history, by the step at which they strike.
 _START = STEPS.index("database")
+#: What a server says while it is not ready; its word that it is makes it history.
+_OVER_WHEN_READY = ("DBS004", "DBS056", "DBS059", "RDS052")
 #: Lines that are quoted of one finding.
 QUOTED = 3
 #: Codes of which one thing is said in several ways: by a process and its signal, by a server and its clients.
@@ -193,7 +195,7 @@ def _state(subject: Subject, said: Said, code: Code) -> str:
         return "active"
     working = subject.marks.get("working", 0)
     if subject.role:
-        return "history" if code.step == "starting" and working > said.end else "active"
+        return "history" if code.code in _OVER_WHEN_READY and working > said.end else "active"
     if code.step in STEPS and STEPS.index(code.step) <= _START:
         return "history" if max(working, 0) > said.end else "active"
     return "history" if max(working, subject.marks.get("connected", 0)) > said.end else "active"
@@ -291,7 +293,13 @@ def _unrecognised(judged: Judged, subject: Subject, unknown: Unrecognised) -> No
     if shape.context == "task":
         judged.own.append(Own(subject.label, shape.text, unknown.count, tuple(unknown.lines)))
         return
-    ends = not subject.role and working < unknown.lines[-1] and shape.level in ("ERROR", "CRITICAL", "FATAL")
+    ends = (
+        not subject.role
+        and working < unknown.lines[-1]
+        and shape.level in ("ERROR", "CRITICAL", "FATAL")
+        and not unknown.logged
+        and any(line in subject.tail for line in unknown.lines)
+    )
     judged.strange.append(
         Strange(
             subject.label, shape.shape, shape.text, shape.level, unknown.count, tuple(unknown.lines), ends

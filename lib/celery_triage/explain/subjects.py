@@ -8,6 +8,7 @@ window, so that no traceback is cut in two.
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -20,6 +21,8 @@ WINDOW, WAITING = 3000, 1500
 WAITING_IN_ALL = 40000
 #: Subjects that are told apart, and different messages or shapes that are kept.
 MOST_SUBJECTS, MOST_KINDS = 200, 1000
+#: So many of the last lines of a subject are its last words.
+LAST_WORDS = 15
 #: Line numbers that are kept of one message: the first and the last half.
 MOST_PLACES = 200
 SERVERS = ("postgres", "redis", "rabbitmq")
@@ -71,9 +74,11 @@ class Said:
 
 @dataclass
 class Unrecognised:
-    """Lines of one shape that look like errors and that nothing recognises."""
+    """Lines of one shape that look like errors and that nothing recognises. ``logged``: by an application's
+    logger, which goes on."""
 
     shape: Shape
+    logged: bool = False
     count: int = 0
     lines: list[int] = field(default_factory=list)
 
@@ -94,6 +99,7 @@ class Subject:
     dropped: int = 0
     celery: bool = False
     window: list[tuple[int, list[str]]] = field(default_factory=list, repr=False)
+    tail: deque[int] = field(default_factory=lambda: deque(maxlen=LAST_WORDS), repr=False)
 
     @property
     def label(self) -> str:
@@ -104,7 +110,9 @@ class Subject:
 
     def put(self, number: int, text: str, time: str, signatures: Iterable[Signature]) -> None:
         self.lines += 1
-        self.words += bool(text.strip())
+        if text.strip():
+            self.words += 1
+            self.tail.append(number)
         self.window.append((number, [time, "", text]))
         if len(self.window) >= WINDOW:
             self.look(signatures)
@@ -132,7 +140,9 @@ class Subject:
             places = [numbers[line - 1] for line in match.lines]
             self.add(match, places, lines[match.lines[-1] - 1][2])
         for shape in unknown_blocks(lines, cut, known):
-            self.group(shape, [numbers[line - 1] for line in shape.lines])
+            record = head(lines[shape.lines[0] - 1][2][:LONGEST_HEAD])
+            logged = record is not None and record.source == "app"
+            self.group(shape, [numbers[line - 1] for line in shape.lines], logged)
 
     def add(self, match: Match, places: list[int], last_text: str) -> None:
         # Whether a process ended with its words is only sure once the whole log was read: see ``judging``.
@@ -143,12 +153,12 @@ class Subject:
             return
         self.said.setdefault(key, Said(match)).more(match, places, last_text)
 
-    def group(self, shape: Shape, places: list[int]) -> None:
+    def group(self, shape: Shape, places: list[int], logged: bool) -> None:
         key = (shape.shape, shape.context)
         if key not in self.unknown and len(self.unknown) >= MOST_KINDS:
             self.dropped += shape.count
             return
-        kept = self.unknown.setdefault(key, Unrecognised(shape))
+        kept = self.unknown.setdefault(key, Unrecognised(shape, logged))
         kept.count += shape.count
         _add(kept.lines, places)
 

@@ -316,7 +316,7 @@ def _readings(text: str) -> tuple[str, ...]:
 
 def _main(block: Block) -> bool:
     """Whether the process itself speaks, not one of its pool's."""
-    return block.source == "flower" or block.process in ("MainProcess", "")
+    return block.source == "flower" or block.process in ("MainProcess", "Beat", "")
 
 
 def is_task(message: str) -> bool:
