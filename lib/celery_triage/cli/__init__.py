@@ -18,6 +18,7 @@ from .collect import collect
 from .compare import compare
 from .ending import INTERRUPTED, OK, TERMINATED, WRONG_USE, Ended, say
 from .explain import explain
+from .lint import lint
 from .rules import rules
 from .run import run
 from .verify import verify
@@ -33,7 +34,7 @@ def cli() -> None:
     with its proof and the fix."""
 
 
-for _command in (check, collect, compare, explain, rules, run, verify):
+for _command in (check, collect, compare, explain, lint, rules, run, verify):
     cli.add_command(_command)
 
 

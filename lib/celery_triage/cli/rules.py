@@ -14,7 +14,10 @@ from .ending import OK, WRONG_USE, Ended, give
 @click.option("--json", "as_json", is_flag=True, help="The catalogue as JSON.")
 def rules(code: str | None, as_json: bool) -> int:
     """The catalogue of rules, or the page of one CODE."""
-    from ..checks import RULES
+    from ..checks import RULES as LIVE
+    from ..lint.rules import PAGES
+
+    RULES = {**LIVE, **PAGES}
 
     if code and code.upper() not in RULES:
         from ..explain.codes import log_codes, page

@@ -1,0 +1,341 @@
+"""What services say of each other and of the machine: names, ports, order, restart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from celery_triage.checks.words import listed, verb
+from celery_triage.lint import variables
+from celery_triage.lint.containers import published_ports
+from celery_triage.lint.merging import names
+from celery_triage.lint.reading import Node
+from celery_triage.lint.rules.registry import found, static
+from celery_triage.lint.subject import Subject
+from celery_triage.model import Finding
+from celery_triage.stack import Service
+
+#: So many services are compared with each other.
+_MOST = 1000
+_BUILT_IN = ("default", "host", "none", "bridge")
+
+
+@static("CMP001", "name-undefined", "critical")
+def undefined(subject: Subject) -> Iterator[Finding]:
+    """A service names a network, volume or service that the files do not define.
+
+    ## What
+    `networks`, named `volumes`, `depends_on`, `links` or `network_mode: service:` of a service name something
+    that stands nowhere in the files given.
+
+    ## Why
+    Compose refuses all of the files then, so no service starts.
+
+    ## Looks like
+    `service "worker" refers to undefined network backend: invalid compose project`
+
+    ## Confirm
+    `docker compose -f FILE config -q`
+
+    ## Do
+    Correct the name, or define it at the top level.
+
+    ## False alarms
+    A file that is meant to be used with others (`-f base -f this`) may name what they define: give all of
+    them. A file of another name than Compose's own that was given alone is therefore only warned of, and
+    nothing is reported where a file could not be read or a service is only a part of one.
+    """
+    project = subject.project
+    if project.fragment or project.legacy:
+        subject.note(project.paths[0], project.fragment or "it is of Compose's first format", "CMP001")
+        return
+    groups: dict[tuple[str, str], list[tuple[str, Node]]] = {}
+    for name, node in project.services.items():
+        if name in project.incomplete:
+            continue
+        for kind, wanted, at in _wanted(subject, node):
+            if wanted and not variables.unknown(wanted) and not _defined(subject, kind, wanted):
+                groups.setdefault((kind, wanted), []).append((name, at))
+    for (kind, wanted), pairs in groups.items():
+        services = [name for name, _ in pairs]
+        alone = project.alone
+        yield found(
+            subject,
+            "CMP001",
+            "name-undefined",
+            "warning" if alone else "critical",
+            f"{listed(services)} {verb(services, 'names', 'name')} the {kind} {wanted}, which "
+            f"is defined nowhere "
+            f"in {verb(project.paths, 'this file', 'these files')}: Compose refuses to start anything",
+            [at for _, at in pairs],
+            services=services,
+            thing=wanted,
+            fix=f"Define {wanted} under {kind}s: at the top level, or correct the name.",
+            detail="If the file is meant to be used with others, give them all." if alone else "",
+        )
+
+
+def _wanted(subject: Subject, node: Node) -> Iterator[tuple[str, str, Node]]:
+    text = subject.project.text
+    for network, at in names(node.get("networks")).items():
+        yield "network", subject.project.variables.put_in(network), at
+    for other, at in names(node.get("depends_on")).items():
+        required = text(at.get("required")) if isinstance(at.value, dict) else None
+        if required != "false":
+            yield "service", subject.project.variables.put_in(other), at
+    for link in (node.get("links") or Node(None, "", 0)).items():
+        yield "service", (text(link) or "").partition(":")[0], link
+    mode = text(node.get("network_mode")) or ""
+    if mode.startswith("service:"):
+        yield "service", mode[8:], node.get("network_mode") or node
+    for volume in (node.get("volumes") or Node(None, "", 0)).items():
+        if isinstance(volume.value, dict):
+            if text(volume.get("type")) == "volume" and volume.get("source") is not None:
+                yield "volume", text(volume.get("source")) or "", volume
+            continue
+        source, colon, _ = (text(volume) or "").partition(":")
+        if colon and source and not source.startswith((".", "/", "~", "$", "\\")) and "/" not in source:
+            if not (len(source) == 1 and (text(volume) or "")[2:3] in ("\\", "/")):  # C:\folder
+                yield "volume", source, volume
+
+
+def _defined(subject: Subject, kind: str, wanted: str) -> bool:
+    if kind == "service":
+        return wanted in subject.project.services
+    if kind == "network" and wanted in _BUILT_IN[:1]:
+        return True
+    defined = subject.project.top.get(f"{kind}s")
+    keys = defined.pairs() if defined is not None else {}
+    return wanted in keys or wanted in {subject.project.variables.put_in(key) for key in keys}
+
+
+@static("CMP002", "port-taken-twice")
+def ports_twice(subject: Subject) -> Iterator[Finding]:
+    """Two services publish the same port of the host.
+
+    ## What
+    Two services that run at the same time publish the same port on the same address; or one that publishes a
+    fixed port is started several times. Metrics endpoints that were copied from worker to worker are the
+    usual case.
+
+    ## Why
+    The first one gets the port, and Docker does not start the other.
+
+    ## Looks like
+    `Bind for 0.0.0.0:9091 failed: port is already allocated`
+
+    ## Confirm
+    `docker compose config | grep published`
+
+    ## Do
+    Give each its own port on the host; inside the containers the same one is fine.
+
+    ## False alarms
+    Services that only different profiles start are not compared.
+    """
+    taken: dict[tuple[int, str], list[tuple[str, Service, Node]]] = {}
+    for service in subject.services[:_MOST]:
+        known = subject.known[service.label]
+        seen: set[tuple[int, str]] = set()
+        for item in (known.node.get("ports") or Node(None, "", 0)).items():
+            for host, outer, _, protocol in published_ports(subject.project, item):
+                if outer and (outer, protocol) not in seen:
+                    taken.setdefault((outer, protocol), []).append((host, service, item))
+                    seen.add((outer, protocol))
+                    if known.count > 1 and service.is_celery:
+                        yield found(
+                            subject,
+                            "CMP002",
+                            "port-taken-twice",
+                            "warning",
+                            f"{service.label}: {known.count} containers of it all want port "
+                            f"{outer} of the host",
+                            [item],
+                            services=[service],
+                            thing=str(outer),
+                            fix="Publish no fixed port there, or start it once.",
+                        )
+    for (port, _), users in taken.items():
+        clash = [
+            (service, item)
+            for host, service, item in users
+            if any(
+                other is not service
+                and subject.together(service, other)
+                and not subject.known[other.label].profiles
+                and ("$" not in host + where)
+                and (host in ("", "0.0.0.0") or where in ("", "0.0.0.0") or host == where)
+                for where, other, _ in users
+            )
+        ]
+        if len(clash) > 1:
+            services = [service for service, _ in clash]
+            yield found(
+                subject,
+                "CMP002",
+                "port-taken-twice",
+                "warning",
+                f"{listed([one.label for one in services])} publish the same port {port} of the "
+                f"host: Docker starts "
+                f"only the first",
+                [item for _, item in clash],
+                services=services,
+                thing=str(port),
+                fix="Give each its own port on the host.",
+            )
+
+
+@static("CMP003", "container-name-twice")
+def container_names(subject: Subject) -> Iterator[Finding]:
+    """Two containers are to bear the same name.
+
+    ## What
+    The same `container_name` stands at two services, or at one that is started several times.
+
+    ## Why
+    A name belongs to one container: Docker refuses the second, and Compose ends with an error.
+
+    ## Looks like
+    `The container name "/worker" is already in use by container …`
+
+    ## Confirm
+    `docker compose config | grep container_name`
+
+    ## Do
+    Take `container_name` out: Compose gives each container a name of its own.
+
+    ## False alarms
+    Services that only different profiles start are not compared.
+    """
+    borne: dict[str, list[Service]] = {}
+    for service in subject.services[:_MOST]:
+        node = subject.known[service.label].node.get("container_name")
+        name = subject.project.text(node)
+        if not name or variables.unknown(name):
+            continue
+        borne.setdefault(name, []).append(service)
+        count = subject.known[service.label].count
+        if count > 1:
+            yield found(
+                subject,
+                "CMP003",
+                "container-name-twice",
+                "warning",
+                f"{service.label}: {count} containers of it cannot all be called {name}",
+                [node],
+                services=[service],
+                thing=name,
+                fix="Take container_name out.",
+            )
+    for name, services in borne.items():
+        clash = [
+            one
+            for one in services
+            if any(other is not one and subject.together(one, other) for other in services)
+        ]
+        if len(clash) > 1:
+            yield found(
+                subject,
+                "CMP003",
+                "container-name-twice",
+                "warning",
+                f"{listed([one.label for one in clash])} are all to be called {name}: Docker "
+                f"makes only the first",
+                [subject.node(one, "container_name") for one in clash],
+                services=clash,
+                thing=name,
+                fix="Give each its own container_name, or none.",
+            )
+
+
+@static("CMP005", "no-restart-policy", "notice")
+def no_restart(subject: Subject) -> Iterator[Finding]:
+    """Workers or beat without a restart policy.
+
+    ## What
+    Neither `restart` nor `deploy.restart_policy` is set, so a process that ends stays ended.
+
+    ## Why
+    A worker that the kernel killed for memory, or that lost its broker for good, is missed only when somebody
+    looks at the queue.
+
+    ## Looks like
+    `Exited (137)` in `docker ps -a`.
+
+    ## Confirm
+    `docker inspect -f '{{.HostConfig.RestartPolicy.Name}}' CONTAINER` says `no`.
+
+    ## Do
+    Write `restart: unless-stopped`.
+
+    ## False alarms
+    On a developer's machine it may be meant so: it is only worth knowing.
+    """
+    without = [
+        one
+        for one in subject.celery
+        if one.role in ("worker", "beat")
+        and one.item["restart_policy"]["name"] == "no"
+        and subject.known[one.label].node.get("restart") is None
+    ]
+    if without and not subject.project.fragment:
+        yield found(
+            subject,
+            "CMP005",
+            "no-restart-policy",
+            "notice",
+            f"{listed([one.label for one in without])}: no restart policy, so what ends stays ended",
+            [subject.known[one.label].node for one in without],
+            services=without,
+            thing="restart",
+            fix="Write restart: unless-stopped.",
+        )
+
+
+@static("CMP006", "starts-before-its-server", "notice")
+def unconditional(subject: Subject) -> Iterator[Finding]:
+    """A service waits only until its server's container was started.
+
+    ## What
+    `depends_on` without `condition: service_healthy` for a broker or database.
+
+    ## Why
+    The container of the server exists a while before it answers. A worker waits for its broker, but Celery
+    5.5 and later end without their result database, and migrations fail.
+
+    ## Looks like
+    One or two early restarts, `Connection refused` in the first lines of the log.
+
+    ## Confirm
+    `docker compose up` on a machine that has no images cached.
+
+    ## Do
+    Give the server a `healthcheck` and write `condition: service_healthy`.
+
+    ## False alarms
+    A restart policy heals it after some seconds: it is only worth knowing.
+    """
+    pairs = []
+    for service in subject.celery:
+        for other, at in names(subject.known[service.label].node.get("depends_on")).items():
+            server = subject.stack.get(other)
+            condition = subject.project.text(at.get("condition")) if isinstance(at.value, dict) else None
+            if (
+                server is not None
+                and server.role in ("postgres", "redis", "rabbitmq")
+                and condition in (None, "service_started")
+            ):
+                pairs.append((service, other, at))
+    if pairs:
+        services = list(dict.fromkeys(service.label for service, _, _ in pairs))
+        servers = list(dict.fromkeys(other for _, other, _ in pairs))
+        yield found(
+            subject,
+            "CMP006",
+            "starts-before-its-server",
+            "notice",
+            f"{listed(services)}: depends_on {listed(servers)} waits for the container, not for its answer",
+            [at for _, _, at in pairs],
+            services=services,
+            thing="depends_on",
+            fix="Give the server a healthcheck and write condition: service_healthy.",
+        )

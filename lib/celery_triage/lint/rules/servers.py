@@ -1,0 +1,137 @@
+"""What a server is set up with against what its users' URLs say: password, database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from celery_triage.checks.words import listed
+from celery_triage.lint.rules.registry import found, static
+from celery_triage.lint.subject import Subject
+from celery_triage.model import Finding
+from celery_triage.stack import Service, Url
+
+
+def _pairs(subject: Subject, family: str, role: str) -> Iterator[tuple[Service, Service, Url]]:
+    """(user, server, URL) for each URL in a Celery service that leads to a server of these files."""
+    for service in subject.celery:
+        for url in service.urls:
+            parsed = url.parsed
+            if parsed.family != family or url.guessed or not parsed.host or "$" in parsed.host:
+                continue
+            if url.purpose not in ("broker", "result") or not url.used:
+                continue
+            owner = subject.stack.resolve(service.label, parsed.host, parsed.port).owner
+            server = subject.stack.get(owner) if owner else None
+            if server is not None and server.role == role and server is not service:
+                yield service, server, url
+
+
+def _place(subject: Subject, service: Service, url: Url):
+    if url.var is not None:
+        return subject.env_node(service, url.var)
+    return subject.command_node(service, url.source.removeprefix("option "))
+
+
+@static("URL004", "login-refused")
+def password_differs(subject: Subject) -> Iterator[Finding]:
+    """A Redis that is started with a password, and a URL with none or another."""
+    for service, server, url in _pairs(subject, "redis", "redis"):
+        if "$" in url.text or not subject.sure(service, url.var):
+            continue
+        required = _required(server)
+        if required is None or "$" in required or subject.project.fragment:
+            continue
+        given = url.parsed.password_token or ""
+        if given == required or url.parsed.user:
+            continue
+        what = "names no password" if not given else "names another password"
+        told = "asks for one" if required else "asks for none"
+        if not required and given:
+            continue  # a Redis without a password only warns of one that is given for the default user
+        yield found(
+            subject,
+            "URL004",
+            "login-refused",
+            "warning",
+            f"{service.label}: the {url.purpose} URL {what}, and {server.label} {told} (--requirepass)",
+            [_place(subject, service, url), subject.command_node(server, "--requirepass")],
+            services=[service],
+            thing=server.label,
+            fix="Write the same password into the URL and into --requirepass, as one variable.",
+        )
+
+
+def _required(server: Service) -> str | None:
+    """The password that a Redis is started with; empty for none, None where that is not known."""
+    words = [*server.item["entrypoint"], *server.item["cmd"]]
+    if not words:
+        return "" if not any(name.endswith("PASSWORD") for name in server.env) else None
+    for at, word in enumerate(words):
+        if word == "--requirepass" and at + 1 < len(words):
+            return words[at + 1]
+    return None
+
+
+@static("DBS001", "database-missing")
+def database_differs(subject: Subject) -> Iterator[Finding]:
+    """A result URL whose database the PostgreSQL beside it does not make."""
+    for service, server, url in _pairs(subject, "sql", "postgres"):
+        made = server.env.get("POSTGRES_DB") or server.env.get("POSTGRES_USER")
+        wanted = url.parsed.database
+        known = subject.known[server.label]
+        if not made or not wanted or "$" in made or "$" in wanted or made == wanted or wanted == "postgres":
+            continue
+        if "$" in url.text.partition("@")[2] or not subject.sure(service, url.var) or known.env_missing:
+            continue
+        mounts = [
+            subject.project.text(item) or ""
+            for item in (known.node.get("volumes").items() if known.node.get("volumes") else ())
+        ]
+        names = " ".join([*mounts, *server.env])
+        if "initdb" in names or "MULTIPLE" in names or known.node.get("build") is not None:
+            subject.note(server.label, "its start-up scripts may make further databases", "DBS001")
+            continue
+        yield found(
+            subject,
+            "DBS001",
+            "database-missing",
+            "warning",
+            f"{service.label}: the {url.purpose} URL names the database {wanted}, and "
+            f"{server.label} makes only "
+            f"{made} when its volume is new",
+            [_place(subject, service, url), subject.env_node(server, "POSTGRES_DB")],
+            services=[service],
+            thing=wanted,
+            fix=f"Write {made} in the URL, or POSTGRES_DB: {wanted} (this works only on a new volume).",
+        )
+
+
+@static("BRK003", "queue-without-consumer", "notice")
+def default_queue(subject: Subject) -> Iterator[Finding]:
+    """Workers of one application that all name queues, none of them the default one."""
+    workers = [one for one in subject.celery if one.role == "worker"]
+    seen: set[str] = set()
+    for first in workers:
+        if first.label in seen:
+            continue
+        group = [one for one in workers if one is first or subject.same_app(one, first)]
+        seen.update(one.label for one in group)
+        queues = [one.queues for one in group]
+        if not all(queues) or any("celery" in told or any("$" in name for name in told) for told in queues):
+            continue
+        if any(subject.project.incomplete.get(one.label) for one in group) or subject.project.fragment:
+            continue
+        yield found(
+            subject,
+            "BRK003",
+            "queue-without-consumer",
+            "notice",
+            f"{listed([one.label for one in group])}: no worker reads the queue celery, where "
+            f"tasks without a "
+            f"route go unless task_default_queue says otherwise",
+            [subject.command_node(one, "-Q") for one in group],
+            services=group,
+            thing="celery",
+            fix="Add celery to the queues of one worker, or make sure that each task has a route.",
+            detail="Routes and task_default_queue stand in the application and are not known here.",
+        )

@@ -1,0 +1,170 @@
+"""What the static rules look at: the project, its services as a ``Stack``, and where each thing stands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from celery_triage.commandline import Launch, parse
+from celery_triage.lint.containers import containers
+from celery_triage.lint.pins import FOUR, Pin, every, pin_of
+from celery_triage.lint.project import Doubt, Project
+from celery_triage.lint.reading import Node
+from celery_triage.model import Proof
+from celery_triage.redact import Redactor
+from celery_triage.stack import Service, Stack
+
+#: Longer lines are shown cut.
+_SHOWN = 200
+#: More services of Celery than that in one project are not judged (each takes about 25 ms and is compared
+#: with the others); it is said, and nothing then reads as well.
+MOST = 100
+
+
+class Subject:
+    """One project under judgement. ``notes`` collects what no static reading can know: (service or file, the
+    sentence why, the codes that stay open for it)."""
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self.data, self.known = containers(project)
+        self.stack = Stack(self.data)
+        self.notes: dict[tuple[str, str], set[str]] = {}
+        self.redactor = Redactor()
+        for item in self.data["items"]:
+            self.redactor.publish([item["label"], item["name"]])
+            self.redactor.learn_env(item["env"])
+            self.redactor.learn_argv([*item["entrypoint"], *item["cmd"]])
+
+    @property
+    def services(self) -> Sequence[Service]:
+        """All services in the order of the file."""
+        return self.stack.services
+
+    @cached_property
+    def celery(self) -> list[Service]:
+        """The services whose command is certainly Celery's or Flower's; at most MOST. Those of Airflow's
+        image are none: its entrypoint takes ``celery worker`` for a command of its own."""
+        found = [one for one in self.services if one.unwrapped.is_celery and not self._airflow(one)]
+        if len(found) > MOST:
+            why = f"only the first {MOST} of {len(found)} services of Celery were judged"
+            self.project.doubts.append(Doubt(self.project.paths[0], why))
+        return found[:MOST]
+
+    def _airflow(self, service: Service) -> bool:
+        if not (
+            service.item["image"].find("airflow") >= 0 or any("AIRFLOW__" in name for name in service.env)
+        ):
+            return False
+        self.note(service.label, "its image is Airflow's, whose entrypoint reads the command first", "CMD001")
+        return True
+
+    @cached_property
+    def concerned(self) -> list[Service]:
+        """Workers, beat, Flower, and what talks to their broker."""
+        return [one for one in self.services if one.is_celery or one.url("broker") is not None]
+
+    def note(self, about: str, why: str, *codes: str) -> None:
+        self.notes.setdefault((about, why), set()).update(codes)
+
+    def pin(self, service: Service) -> Pin:
+        """The versions of Celery that this service's image can hold."""
+        known = self.known[service.label]
+        cache = self.__dict__.setdefault("_pins", {})
+        key = (id(known.docker), service.item["image"])
+        if key not in cache:
+            cache[key] = pin_of(self.project, known.node, known.docker)
+        return cache[key]
+
+    def launches(self, service: Service) -> Mapping[str, Launch]:
+        """The command as each possible version of Celery reads it; Celery 4 only where it has a table."""
+        cache = self.__dict__.setdefault("_launches", {})
+        env = {name: value for name, value in service._environment.items() if "$" not in value}
+        key = (tuple(service.argv), tuple(sorted(env.items())), self.pin(service).minors)
+        if key not in cache:
+            cache[key] = {
+                version: parse(service.argv, version, env=env, expands=True)
+                for version in self.pin(service).minors
+                if version != FOUR
+            }
+        return cache[key]
+
+    def node(self, service: Service, *names: str) -> Node:
+        """Where a part of a service stands; the service itself where that part does not stand."""
+        node = self.known[service.label].node
+        return node.get(*names) or node
+
+    def command_node(self, service: Service, word: str) -> Node:
+        """Where a word of the command stands."""
+        for key in ("command", "entrypoint"):
+            if (node := self.known[service.label].node.get(key)) is None:
+                continue
+            bare = word.partition("=")[0] if len(word) > 2 else word
+            for item in node.items():
+                if item.text is not None and (word in item.text or bare in item.text):
+                    return self._within(item, bare)
+        return self.node(service, "command")
+
+    def _within(self, node: Node, word: str) -> Node:
+        """The line of a text over several lines in which a word stands."""
+        for line in range(node.line, min(node.end_line, node.line + 200) + 1):
+            if word in self.project.line(node.file, line).split("#")[0]:
+                return Node(node.value, node.file, line)
+        return node
+
+    def env_node(self, service: Service, variable: str | None) -> Node:
+        """Where a variable of a service stands."""
+        known = self.known[service.label]
+        return known.env_at.get(variable or "") or known.node
+
+    def quote(self, node: Node) -> Proof:
+        """A line of a file, masked."""
+        line = self.project.line(node.file, node.line)
+        shown = self.redactor.lines([line])[0].strip()
+        return Proof(node.file, shown if len(shown) <= _SHOWN else shown[: _SHOWN - 1] + "…", node.line)
+
+    def quotes(self, nodes: Iterable[Node]) -> tuple[Proof, ...]:
+        """The lines, each once, in order; at most eight."""
+        seen = {(node.file, node.line): node for node in nodes}
+        return tuple(self.quote(node) for node in list(seen.values())[:8])
+
+    def together(self, one: Service, other: Service) -> bool:
+        """Whether two services surely run at the same time: no profile keeps them apart."""
+        mine, theirs = self.known[one.label].profiles, self.known[other.label].profiles
+        return mine == theirs or not mine and not theirs
+
+    def sure(self, service: Service, variable: str | None) -> bool:
+        """Whether nothing outside the files can change this variable (None: an option of the command)."""
+        if variable is None:
+            return not any("$" in word for word in service.argv)
+        return variable in self.known[service.label].env_sure
+
+    def same_app(self, one: Service, other: Service) -> bool:
+        """Whether two services run the same application: the same image or build."""
+        mine, theirs = (self.known[each.label] for each in (one, other))
+        builds = [self._build(each.node) for each in (mine, theirs)]
+        if builds[0] or builds[1]:
+            return builds[0] == builds[1]
+        return bool(one.item["image"]) and one.item["image"] == other.item["image"]
+
+    def _build(self, node: Node) -> Any:
+        build = node.get("build")
+        if build is None:
+            return None
+        if build.text is not None:
+            return (self.project.text(build), None, None)
+        return tuple(self.project.text(build.get(name)) for name in ("context", "dockerfile", "target"))
+
+
+def spread(versions: Sequence[str]) -> str:
+    """``5.0 to 5.7``, ``5.6 and 5.7``: versions that stand side by side in the tables, joined."""
+    known = list(every())
+    runs: list[list[str]] = []
+    for version in sorted(versions, key=known.index):
+        if runs and known.index(version) == known.index(runs[-1][-1]) + 1:
+            runs[-1].append(version)
+        else:
+            runs.append([version])
+    told = [run[0] if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs]
+    return " and ".join(filter(None, (", ".join(told[:-1]), *told[-1:])))
