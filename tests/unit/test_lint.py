@@ -64,6 +64,13 @@ def test_the_order_of_celery_4_is_critical_only_where_5_is_pinned(tmp_path):
     assert "celery==5.3.6 in requirements.txt" in told.how[0]
 
 
+def test_what_celery_4_took_is_no_critical_finding_without_a_version(tmp_path):
+    """`celery -E -A app worker --loglevel=warn` started with Celery 4: warned of, not condemned."""
+    text = HEALTHY.replace("celery -A shop worker -l info", "celery -E -A shop worker --loglevel=warn")
+    assert codes(judged(tmp_path, text)) == ["CMD001", "CMD001"]
+    assert codes(judged(tmp_path, text), "critical") == []
+
+
 def test_a_later_file_replaces_the_command(tmp_path):
     """Several files are merged as by `docker compose -f A -f B`: the later command counts."""
     broken = HEALTHY.replace("--queues=celery,mail", "--queue=mail")

@@ -21,5 +21,7 @@ _OPTIONS = frozenset(
 def took(problem: Problem) -> bool:
     """Whether Celery 4 took, under its own documented name, what is refused here."""
     if problem.kind == "misplaced_option":
-        return problem.option in _OPTIONS
+        return True  # one parser read all words, before and after the sub-command
+    if problem.kind == "bad_value" and problem.option in ("-l", "--loglevel"):
+        return "WARN'" in problem.message.upper()  # every name of Python's logging: WARN, NOTSET
     return problem.kind == "unknown_option" and problem.option in _OPTIONS
