@@ -412,5 +412,5 @@ def test_a_report_that_would_hold_a_known_secret_is_not_published(tmp_path):
 
 def test_a_runbook_that_is_not_there_is_named_with_those_that_are(tmp_path):
     """`--only 99` says what there is."""
-    with pytest.raises(report.NoRunbooks, match="no runbook 99; there are 00_triage, 10_restarts"):
+    with pytest.raises(report.NoRunbooks, match="no runbook 99; there are 00_triage, 05_changes"):
         report.run(evidence(), tmp_path, ["99"])

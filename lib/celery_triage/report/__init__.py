@@ -18,6 +18,7 @@ from ..notebook import Look
 from ..runbooks import NoRunbooks, chosen
 from ..show import units
 from . import archive, execute, front, pages, rulebook
+from .archive.earlier import Earlier, earlier
 
 #: A masked secret, as ``redact`` writes it.
 TOKEN = re.compile(r"\*\*\*[0-9a-f]{6}")
@@ -81,7 +82,7 @@ def run(
         (making / "calls.txt").write_text("".join(line + "\n" for line in evidence.calls), "utf-8")
         if fix:
             (making / "fix.patch").write_text(fix, "utf-8")
-        _write_pages(making, look, executed, bool(fix))
+        _write_pages(making, look, executed, bool(fix), earlier(out, summary))
         _refuse_leaks(making, redactor)
         final = archive.publish(making, out, name)
     try:
@@ -91,7 +92,13 @@ def run(
     return Report(final, diagnosis, tuple(f"{e.runbook}: {e.why}" for e in executed if e.why))
 
 
-def _write_pages(making: Path, look: Look, executed: Sequence[execute.Executed], patch: bool) -> None:
+def _write_pages(
+    making: Path,
+    look: Look,
+    executed: Sequence[execute.Executed],
+    patch: bool,
+    before: Earlier | None = None,
+) -> None:
     there = {f"{one.runbook}.html" for one in executed}
     made = [pages.read(one, there) for one in executed]
     navigation = [pages.Page("index.html", "Report"), *made, pages.Page("rules.html", "rules")]
@@ -111,7 +118,9 @@ def _write_pages(making: Path, look: Look, executed: Sequence[execute.Executed],
         )
     (making / "rules.html").write_text(rulebook.page(look.diagnosis, navigation, report), "utf-8")
     (making / "index.html").write_text(
-        front.first_page(look, navigation, made, patch=patch, redaction=redaction_note(look.evidence)),
+        front.first_page(
+            look, navigation, made, patch=patch, redaction=redaction_note(look.evidence), earlier=before
+        ),
         "utf-8",
     )
 

@@ -3,18 +3,22 @@ alone."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from ..model import Finding
+from ..model import Diagnosis, Finding
 from ..notebook import Look
 from ..remedies import left_over
 from ..runbooks import showing
+from ..show import consequences, restarts, triage, units
 from ..show import findings as cards
-from ..show import restarts, triage, units
 from ..show.output import Shown, table
+from .archive.earlier import Earlier
 from .pages import Page, render
 
+#: Causes that stand on the first screen with their cure; findings of a kind that have a card, the others
+#: being rows of a table; calls that are listed here (``calls.txt`` has all).
+FIRST, CARDS, CALLS = 4, 40, 300
 FILES = (
     ("summary.json", "summary.json"),
     ("evidence", "evidence/"),
@@ -39,15 +43,22 @@ def about(look: Look) -> dict[str, str]:
 
 
 def first_page(
-    look: Look, pages: Sequence[Page], runbooks: Sequence[Page], *, patch: bool, redaction: str
+    look: Look,
+    pages: Sequence[Page],
+    runbooks: Sequence[Page],
+    *,
+    patch: bool,
+    redaction: str,
+    earlier: Earlier | None = None,
 ) -> str:
-    """``index.html``. ``pages`` are those of the navigation, ``runbooks`` those that were executed."""
+    """``index.html``. ``pages`` are those of the navigation, ``runbooks`` those that were executed;
+    ``earlier`` is the report of the same target before this one, None where there is none."""
     diagnosis, evidence = look.diagnosis, look.evidence
     causes = diagnosis.cause_findings
     shown = {f.id for f in causes} | {f.id for f in diagnosis.findings if f.explained_by}
     others = [f for f in diagnosis.findings if f.id not in shown and f.state != "history"]
     healed = [f for f in diagnosis.findings if f.state == "history"]
-    calls = "\n".join(evidence.calls)
+    first, cards_of = causes[:FIRST], causes[:CARDS]
     return render(
         "index.html",
         here="index.html",
@@ -55,15 +66,22 @@ def first_page(
         report=about(look),
         diagnosis=diagnosis,
         verdict=triage.verdict_of(diagnosis).html,
-        causes=triage.causes_of(diagnosis, anchors=True).html,
+        no_cause=triage.causes_of(diagnosis).html,
         causes_heading="Causes, in the order in which to cure them" if len(causes) > 1 else "Cause",
-        list_causes=len(causes) > 2,
-        cards=[_part(look, finding, n, runbooks) for n, finding in enumerate(causes, 1)],
+        first=[cards.first(finding, n).html for n, finding in enumerate(first, 1)],
+        further=[(finding, finding.id) for finding in causes[FIRST:CARDS]],
+        further_start=FIRST + 1,
+        many=len(causes) - CARDS,
+        earlier=since_earlier(earlier, diagnosis),
+        cards=[_part(look, finding, n, runbooks) for n, finding in enumerate(cards_of, 1)],
+        rest=cards.brief(causes[CARDS:]).html if causes[CARDS:] else "",
         stopped_pages=[f"{page.label}: {page.why}." for page in runbooks if page.why],
         services=restarts.services(look).html,
+        leads_to=consequences.picture(diagnosis).html,
         picture=restarts.starts(look).html,
         lives=restarts.plot(look).html,
-        others=cards.cards(others).html if others else "",
+        others=cards.cards(others[:CARDS]).html if others else "",
+        other_rows=cards.brief(others[CARDS:]).html if others[CARDS:] else "",
         healed=triage.healed(look).html if healed else "",
         unknown=triage.unknown(look).html,
         runbooks=[_entry(page) for page in runbooks],
@@ -73,9 +91,49 @@ def first_page(
         folder=(evidence.data("containers") or {}).get("working_dir") or "",
         by_command=left_over(diagnosis, evidence),
         files=FILES + ((("fix.patch", "fix.patch"),) if patch else ()),
-        calls=calls or "No call was recorded.",
+        calls="\n".join(evidence.calls[:CALLS]) or "No call was recorded.",
+        calls_left_out=max(0, len(evidence.calls) - CALLS),
         calls_line=f"{units.count(len(evidence.calls), 'call')} made",
     )
+
+
+def since_earlier(earlier: Earlier | None, diagnosis: Diagnosis) -> dict[str, Any] | None:
+    """What changed since the report before, for the page: a sentence, and a list for each kind of change.
+    What is still on this page has a link to its card."""
+    if earlier is None:
+        return None
+    shown = {finding.fingerprint: finding for finding in diagnosis.findings}
+    carded = {finding.id for finding in diagnosis.cause_findings[:CARDS]}
+    kinds = [
+        {
+            "name": words,
+            "count": len(found),
+            "items": [
+                {"title": shown[key].title if key in shown else title, "id": _anchor(shown.get(key), carded)}
+                for key, title in list(found.items())[:CARDS]
+            ],
+            "more": max(0, len(found) - CARDS),
+        }
+        for words, found in (
+            ("new", earlier.new),
+            ("resolved", earlier.resolved),
+            ("not seen, but not proven gone", earlier.unproven),
+            ("still there", earlier.still),
+        )
+        if found
+    ]
+    told = ", ".join(f"{kind['count']} {kind['name']}" for kind in kinds) or "nothing was or is wrong"
+    return {
+        "sentence": told,
+        "taken": units.moment(earlier.taken_at),
+        "verdict": earlier.verdict,
+        "link": f"../{earlier.name}/index.html" if earlier.there else "",
+        "kinds": kinds,
+    }
+
+
+def _anchor(finding: Finding | None, carded: Collection[str]) -> str:
+    return finding.id if finding is not None and finding.id in carded else ""
 
 
 def _part(look: Look, finding: Finding, number: int, pages: Sequence[Page]) -> dict[str, Any]:

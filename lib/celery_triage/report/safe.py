@@ -22,7 +22,7 @@ ATTRIBUTES = {
     "*": {"class", "id", "title", "role", "tabindex", "aria-label", "aria-hidden"},
     "a": {"href"},
     "img": {"src", "alt", "width", "height"},
-    "td": {"colspan"},
+    "td": {"colspan", "data-label"},
     "details": {"open"},
     "th": {"scope", "colspan"},
 }

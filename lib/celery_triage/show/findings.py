@@ -40,6 +40,13 @@ def card(
     return Shown(html, finding_text(finding, number=number))
 
 
+def first(finding: Finding, number: int, *, level: int = 3) -> Shown:
+    """A cause for who has ten seconds: what, how sure, what to do and what that costs. The proof stands in
+    its card, on the same page."""
+    html = render("first.html", finding=finding, number=number, level=level)
+    return Shown(html, finding_text(finding, number=number))
+
+
 def cards(findings: Iterable[Finding], *, empty: str = "Nothing found.") -> Shown:
     """Findings below each other, in the order given."""
     shown = [card(finding) for finding in findings]

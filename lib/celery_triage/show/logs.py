@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from . import timeline, units
 from .drawing import Drawing
+from .errors import ERROR
 from .output import Cell, Shown, render, sentence, stacked, table
 from .restarts import end_of
 
@@ -14,11 +14,6 @@ if TYPE_CHECKING:
     from ..notebook import Look
 
 BINS = 75
-#: What the picture counts: a level word of Python's logging, PostgreSQL or Redis, a traceback, an
-#: exception's line.
-ERROR = re.compile(
-    r"\b(?:ERROR|CRITICAL|FATAL|PANIC)\b|^Traceback \(most recent call last\)|^Error: |^[\w.]+Error\b"
-)
 
 
 def _sections(look: Look, service: str) -> dict[str, Any]:

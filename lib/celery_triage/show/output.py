@@ -231,13 +231,14 @@ def table(
     empty: str = "Nothing to list.",
     caption: str = "",
     note: str = "",
+    cards: bool = False,
 ) -> Shown:
     """A table with its full text. Without rows it is the sentence ``empty``: a person never sees an empty
-    grid."""
+    grid. With ``cards`` each row becomes a card of its own where the page is too narrow for the columns."""
     body = [[cell(value) for value in row] for row in rows]
     if not body:
         return sentence(empty)
-    html = render("table.html", columns=columns, rows=body, caption=caption, note=note)
+    html = render("table.html", columns=columns, rows=body, caption=caption, note=note, cards=cards)
     widths = [max(len(columns[i]), *(_width(row[i].text) for row in body)) for i in range(len(columns))]
     lines = [caption] if caption else []
     lines += ["  ".join(name.ljust(widths[i]) for i, name in enumerate(columns)).rstrip()]

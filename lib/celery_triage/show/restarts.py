@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from . import causal, timeline, units
+from .errors import first_error
 from .output import Cell, Shown, sentence, table
 from .triage import explaining
 
@@ -22,7 +24,10 @@ LEGEND = (
     ("warning", "bar", "stopped from outside"),
     ("soft", "bar", "exit code not known"),
     ("calm", "d", "health changed"),
+    ("ink", "x", "first error in the log"),
 )
+#: Rows of a picture up to which it keeps the order of the services; beyond it the troubled ones come first.
+IN_ORDER = 12
 
 
 def services(look: Look, service: str = "") -> Shown:
@@ -50,6 +55,7 @@ def services(look: Look, service: str = "") -> Shown:
         ("Service", "Role", "State", "Lives seen", "How they ended", "Health", "Age", "Causes"),
         rows,
         empty="No container could be read.",
+        cards=True,
     )
 
 
@@ -139,7 +145,7 @@ def plot(look: Look, service: str = "") -> Shown:
     """The lives of each container on one time line, with how they ended and each change of health."""
     chosen = look.services(service)
     taken = timeline.seconds(look.evidence.taken_at)
-    changes = _health_changes(look)
+    changes, errors = _health_changes(look), _first_errors(look)
     rows, begins = [], []
     for one in chosen:
         lives = look.lives_of(one.label)
@@ -148,9 +154,15 @@ def plot(look: Look, service: str = "") -> Shown:
         troubled = bool(lives) and (lives[-1].failed or (len(lives) > 1 and lives[-2].failed))
         rows.append(
             timeline.Row(
-                one.label, bars, changes.get(one.label, ()), words(lives), "critical" if troubled else "soft"
+                one.label,
+                bars,
+                [*changes.get(one.label, ()), *errors.get(one.label, ())],
+                words(lives),
+                "critical" if troubled else "soft",
             )
         )
+    if len(rows) > IN_ORDER:
+        rows.sort(key=lambda row: row.end_role != "critical")
     if taken is None or not any(row.bars for row in rows):
         return sentence("No life of a container was seen, so there is no time line.")
     begin = _begin(begins, [bar.start for row in rows for bar in row.bars], taken)
@@ -204,6 +216,17 @@ def _health_changes(look: Look) -> dict[str, list[tuple[float, str, str]]]:
     return found
 
 
+def _first_errors(look: Look) -> dict[str, list[tuple[float, str, str]]]:
+    """The first error line that is still in each log."""
+    found: dict[str, list[tuple[float, str, str]]] = {}
+    for label, section in look.evidence.under("logs").items():
+        lines = (section.data or {}).get("lines") or () if section.readable else ()
+        moment = timeline.seconds(first_error(lines))
+        if moment is not None:
+            found[label] = [(moment, "ink", "x")]
+    return found
+
+
 def words(lives: Sequence[Life]) -> str:
     """The lives in a few words: how many, and how most of them ended."""
     ended = [life for life in lives if not life.running]
@@ -232,4 +255,23 @@ def starts(look: Look) -> Shown:
             if step and one.label in finding.services and state in ("active", "latent"):
                 marks.setdefault(met_at(step, one), []).append((state, finding.code))
         found.append(causal.Start(one.label, marks, look.passed(one.label), words(look.lives_of(one.label))))
-    return causal.picture(found, STEPS)
+    return causal.picture(alike(found) if len(found) > IN_ORDER else found, STEPS)
+
+
+def alike(starts: Sequence[causal.Start]) -> list[causal.Start]:
+    """Starts that go equally far and are stopped by the same as one, those that something stops first."""
+    held: dict[tuple, list[causal.Start]] = {}
+    for one in starts:
+        marks = tuple(sorted((step, tuple(found)) for step, found in one.marks.items()))
+        held.setdefault((marks, frozenset(one.passed)), []).append(one)
+    joined = [
+        same[0]
+        if len(same) == 1
+        else replace(
+            same[0],
+            label=f"{same[0].label} and {len(same) - 1} more",
+            end=units.count(len(same), "service") + " alike",
+        )
+        for same in held.values()
+    ]
+    return sorted(joined, key=lambda one: not one.marks)

@@ -11,6 +11,8 @@ from .drawing import Drawing
 from .output import Shown, sentence
 
 LABEL_W, PLOT_W, END_W, ROW_H, HEAD_H = 170, 600, 220, 26, 30
+#: Rows are this high where there are more than MANY of them.
+DENSE_H, MANY = 17, 25
 #: Distances of ticks in seconds; the first that gives at most eight is taken.
 TICKS = (
     1,
@@ -108,22 +110,25 @@ def timeline(
     ``Drawing.dots``."""
     if not rows:
         return sentence("There is nothing to draw on a time line.")
-    bottom = HEAD_H + ROW_H * len(rows)
+    row_h = ROW_H if len(rows) <= MANY else DENSE_H
+    bottom = HEAD_H + row_h * len(rows)
     drawing = Drawing(LABEL_W + PLOT_W + END_W, bottom + (30 if legend else 8))
-    axis = Axis(start, end)
+    axis, gap = Axis(start, end), row_h * 0.23
     for n in range(0, len(rows), 2):
-        drawing.bar(0, HEAD_H + n * ROW_H, drawing.wide, ROW_H, "band")
+        drawing.bar(0, HEAD_H + n * row_h, drawing.wide, row_h, "band")
     axis.draw(drawing, bottom)
     held: dict[str, list[tuple[float, float, float, float]]] = {}
     for n, row in enumerate(rows):
-        top = HEAD_H + n * ROW_H
-        middle = top + ROW_H / 2
-        drawing.text(8, middle, row.label if len(row.label) <= 24 else row.label[:23] + "…", size=12)
+        top = HEAD_H + n * row_h
+        middle = top + row_h / 2
+        label = row.label if len(row.label) <= 24 else row.label[:23] + "…"
+        drawing.text(8, middle, label, size=12 if row_h == ROW_H else 11)
         for bar in row.bars:
             if bar.end < axis.start:
                 continue
             x = axis.x(bar.start)
-            held.setdefault(bar.role, []).append((x, top + 6, max(axis.x(bar.end) - x, 2.0), ROW_H - 12))
+            area = (x, top + gap, max(axis.x(bar.end) - x, 2.0), row_h - 2 * gap)
+            held.setdefault(bar.role, []).append(area)
         for time, role, shape in row.marks:
             if axis.start <= time <= axis.end:
                 drawing.dots([axis.x(time)], [middle], role, 7, mark=shape)
