@@ -151,3 +151,14 @@ def test_annotations_and_fail_on(tmp_path, capsys):
     assert f"::warning file={path},line=8,title=URL003" in capsys.readouterr().out
     assert status(["lint", "--fail-on", "critical", str(path)]) == 0
     assert status(["lint"]) == 64
+
+
+def test_one_port_of_the_host_for_two_workers_is_a_warning(tmp_path):
+    """Metrics ports copied from worker to worker clash; another address or port does not."""
+    both = """
+services:
+  a: {image: s, restart: always, command: celery -A s worker, ports: ["9091:9091"]}
+  b: {image: s, restart: always, command: celery -A s worker, ports: ["9091:9092"]}
+"""
+    assert codes(judged(tmp_path, both)) == ["CMP002"]
+    assert codes(judged(tmp_path, both.replace("9091:9092", "9092:9091"))) == []

@@ -267,7 +267,7 @@ def published_ports(project: Project, item: Node) -> list[tuple[str, int, int, s
         protocol = _text(project, item.get("protocol")) or "tcp"
     else:
         text, _, protocol = _text(project, item).partition("/")
-        found = re.fullmatch(r"(?:(\[[^\]]+\]|[\d.]+|[A-Za-z][\w.-]*):)?(?:([\d-]*):)?([\d-]+)", text)
+        found = re.fullmatch(r"(?:(\[[^\]]+\]|\d+\.[\d.]+|[A-Za-z][\w.-]*):)?(?:([\d-]*):)?([\d-]+)", text)
         if not found:
             return []
         host, outer, inner = found[1] or "", found[2] or "", found[3]

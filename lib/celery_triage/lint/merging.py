@@ -1,8 +1,7 @@
 """Two Compose mappings made into one, as Compose merges ``-f`` files, ``extends`` and ``include``.
 
 Mappings are merged key by key, lists are joined, single values and commands are replaced; ``!reset`` takes
-a value away and ``!override`` replaces what would be joined (Compose specification, "Merge"). Compared with
-``docker compose config`` 2.26 in ``tests/unit/test_lint_compose.py``.
+a value away and ``!override`` replaces what would be joined (Compose specification, "Merge").
 """
 
 from __future__ import annotations

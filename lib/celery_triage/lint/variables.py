@@ -2,7 +2,7 @@
 
 ``$NAME``, ``${NAME}``, ``${NAME:-default}``, ``${NAME-default}``, ``${NAME:?error}``, ``${NAME?error}``,
 ``${NAME:+other}``, ``${NAME+other}``, nested, and ``$$`` for one dollar sign (Compose specification,
-"Interpolation"; compared with ``docker compose config`` 2.26 in ``tests/unit/test_lint_compose.py``).
+"Interpolation").
 
 A variable that nothing readable sets is *not known*: whoever starts the stack may have it in the
 environment. It stays in the text as a marker, and what holds a marker is never judged by its value.
