@@ -11,7 +11,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 
 # conda-forge's name where it differs (https://conda-forge.org/packages/)
-CONDA_NAMES = {"docker": "docker-py", "redis": "redis-py"}
+CONDA_NAMES = {"docker": "docker-py", "playwright": "playwright-python", "redis": "redis-py"}
 
 
 def _requirement(text: str) -> tuple[str, str]:
@@ -34,7 +34,9 @@ def _wanted() -> dict[str, str]:
 def test_environment_yml_lists_what_pyproject_lists():
     """The conda environment names the same packages with the same minimum versions as pyproject.toml."""
     conda = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
-    found = dict(_requirement(text) for text in conda if isinstance(text, str))
+    pip = next(entry["pip"] for entry in conda if isinstance(entry, dict))
+    named = [text for text in (*conda, *pip) if isinstance(text, str) and not text.startswith("--")]
+    found = dict(_requirement(text) for text in named)
     for extra in ("python", "make", "pip"):
         found.pop(extra)
     assert found == {CONDA_NAMES.get(name, name): minimum for name, minimum in _wanted().items()}

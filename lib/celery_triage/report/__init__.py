@@ -18,7 +18,6 @@ from ..notebook import Look
 from ..runbooks import NoRunbooks, chosen
 from ..show import units
 from . import archive, execute, front, pages, rulebook
-from .archive.earlier import Earlier, earlier
 
 #: A masked secret, as ``redact`` writes it.
 TOKEN = re.compile(r"\*\*\*[0-9a-f]{6}")
@@ -82,7 +81,7 @@ def run(
         (making / "calls.txt").write_text("".join(line + "\n" for line in evidence.calls), "utf-8")
         if fix:
             (making / "fix.patch").write_text(fix, "utf-8")
-        _write_pages(making, look, executed, bool(fix), earlier(out, summary))
+        write_pages(making, look, executed, bool(fix), archive.earlier(out, summary))
         _refuse_leaks(making, redactor)
         final = archive.publish(making, out, name)
     try:
@@ -92,13 +91,15 @@ def run(
     return Report(final, diagnosis, tuple(f"{e.runbook}: {e.why}" for e in executed if e.why))
 
 
-def _write_pages(
+def write_pages(
     making: Path,
     look: Look,
     executed: Sequence[execute.Executed],
     patch: bool,
-    before: Earlier | None = None,
+    before: archive.Earlier | None = None,
 ) -> None:
+    """All pages of a report into its folder: the first one, one for each executed runbook, the rules.
+    ``before`` is the report of the same target before this one."""
     there = {f"{one.runbook}.html" for one in executed}
     made = [pages.read(one, there) for one in executed]
     navigation = [pages.Page("index.html", "Report"), *made, pages.Page("rules.html", "rules")]

@@ -13,7 +13,7 @@ from ..runbooks import showing
 from ..show import consequences, restarts, triage, units
 from ..show import findings as cards
 from ..show.output import Shown, table
-from .archive.earlier import Earlier
+from .archive import Earlier
 from .pages import Page, render
 
 #: Causes that stand on the first screen with their cure; findings of a kind that have a card, the others
@@ -74,14 +74,15 @@ def first_page(
         many=len(causes) - CARDS,
         earlier=since_earlier(earlier, diagnosis),
         cards=[_part(look, finding, n, runbooks) for n, finding in enumerate(cards_of, 1)],
-        rest=cards.brief(causes[CARDS:]).html if causes[CARDS:] else "",
+        rest=cards.brief(causes[CARDS:], "More causes").html if causes[CARDS:] else "",
+        rest_follows=_follow(diagnosis, causes[CARDS:]),
         stopped_pages=[f"{page.label}: {page.why}." for page in runbooks if page.why],
         services=restarts.services(look).html,
         leads_to=consequences.picture(diagnosis).html,
         picture=restarts.starts(look).html,
         lives=restarts.plot(look).html,
         others=cards.cards(others[:CARDS]).html if others else "",
-        other_rows=cards.brief(others[CARDS:]).html if others[CARDS:] else "",
+        other_rows=cards.brief(others[CARDS:], "Also found, shortly").html if others[CARDS:] else "",
         healed=triage.healed(look).html if healed else "",
         unknown=triage.unknown(look).html,
         runbooks=[_entry(page) for page in runbooks],
@@ -147,9 +148,16 @@ def _part(look: Look, finding: Finding, number: int, pages: Sequence[Page]) -> d
     )
     return {
         "card": shown.html,
-        "consequences": cards.brief(following).html if following else "",
+        "consequences": cards.brief(following, f"Consequences of cause {number}").html if following else "",
         "consequences_line": f"{units.count(len(following), 'consequence')}: {cards.named(following)}",
     }
+
+
+def _follow(diagnosis: Diagnosis, causes: Sequence[Finding]) -> dict[str, Any]:
+    """The consequences of causes that have no card, together."""
+    found = [one for cause in causes for one in diagnosis.consequences(cause.id)]
+    line = f"{units.count(len(found), 'consequence')} of these"
+    return {"line": line, "html": cards.brief(found, "Consequences of more causes").html}
 
 
 def _context(finding: Finding, pages: Sequence[Page]) -> tuple[str, str]:
@@ -196,4 +204,4 @@ def versions(look: Look) -> Shown:
         rows.append(
             ("this tool", ", ".join([f"celery-triage {evidence.tool.get('celery-triage', '?')}", *own]))
         )
-    return table(("Version of", ""), rows)
+    return table(("Part", "Version"), rows)

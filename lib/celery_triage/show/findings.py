@@ -53,16 +53,16 @@ def cards(findings: Iterable[Finding], *, empty: str = "Nothing found.") -> Show
     return stacked(*shown) if shown else sentence(empty, "ok")
 
 
-def brief(findings: Iterable[Finding]) -> Shown:
+def brief(findings: Iterable[Finding], label: str = "") -> Shown:
     """Findings as rows: what, its rule, and where it is seen. For consequences, which need no cure of
-    their own."""
+    their own. ``label`` says which findings these are, for who hears the page."""
     rows = []
     for finding in findings:
         seen = [f"{quote.sources[0]}: {quote.text}" for quote in quotations(finding.proof)[:2]]
         rows.append(
             (finding.title, Cell(f"{finding.code} {finding.name}"), Cell("\n".join(seen) or "–", code=True))
         )
-    return table(("What", "Rule", "Seen in"), rows)
+    return table(("What", "Rule", "Seen in"), rows, label=label)
 
 
 def finding_text(finding: Finding, *, number: int = 0, wide: int = 110) -> str:

@@ -232,13 +232,18 @@ def table(
     caption: str = "",
     note: str = "",
     cards: bool = False,
+    label: str = "",
 ) -> Shown:
     """A table with its full text. Without rows it is the sentence ``empty``: a person never sees an empty
-    grid. With ``cards`` each row becomes a card of its own where the page is too narrow for the columns."""
+    grid. With ``cards`` each row becomes a card of its own where the page is too narrow for the columns.
+    ``label`` tells the table from others with the same columns, for who hears the page."""
     body = [[cell(value) for value in row] for row in rows]
     if not body:
         return sentence(empty)
-    html = render("table.html", columns=columns, rows=body, caption=caption, note=note, cards=cards)
+    label = label or caption or ", ".join(columns)
+    html = render(
+        "table.html", columns=columns, rows=body, caption=caption, note=note, cards=cards, label=label
+    )
     widths = [max(len(columns[i]), *(_width(row[i].text) for row in body)) for i in range(len(columns))]
     lines = [caption] if caption else []
     lines += ["  ".join(name.ljust(widths[i]) for i, name in enumerate(columns)).rstrip()]

@@ -208,7 +208,7 @@ def names(look: Look) -> Shown:
             )
         )
     return table(
-        ("Node", "Container", "Known to the broker", "Answered", ""),
+        ("Node", "Container", "Known to the broker", "Answered", "Remark"),
         rows,
         empty="No node is known.",
         note="Before Celery 5.7 a worker that was killed leaves its name behind in Redis.",

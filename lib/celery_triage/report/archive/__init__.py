@@ -17,6 +17,7 @@ from typing import Any
 
 from ...model import dumps
 from . import entries, listing
+from .earlier import Earlier, earlier
 from .publishing import Leak, NotListed, folder_name, locked, publish, read_summary, staged, write
 from .retention import prune
 
@@ -56,8 +57,10 @@ def _later(archive: Path, there: str, name: str) -> bool:
 
 
 __all__ = [
+    "Earlier",
     "Leak",
     "NotListed",
+    "earlier",
     "folder_name",
     "locked",
     "prune",
