@@ -21,6 +21,8 @@ from celery_triage.stack import Stack
 
 #: Findings of these severities can be causes; a notice never is one.
 CAUSES = ("critical", "warning")
+#: The rule that knows nothing but the words of a log.
+WORDS = "LOG002"
 
 
 def diagnose(evidence: Evidence) -> Diagnosis:
@@ -248,15 +250,30 @@ def _leads_to(start: int, goal: int, found: Mapping[int, int]) -> bool:
 
 
 def explains(cause: Finding, finding: Finding, stack: Stack, courses: Courses) -> bool:
-    """Whether the rule of ``cause`` predicts ``finding``, for every service that it is about."""
+    """Whether the rule of ``cause`` predicts ``finding``, for every service that it is about.
+
+    What only the words of a log say is the same thing as the finding of a rule that looked at the thing itself
+    and quotes the same line."""
     rule = RULES.get(cause.code)
     if rule is None or cause.state == "history" or not finding.services:
         return False
+    if finding.code == WORDS and cause.code != WORDS and set(finding.services) <= set(cause.services):
+        return bool(_lines(finding)) and _lines(finding) <= _lines(cause)
     return any(
         all(_reaches(prediction, cause, finding, label, stack, courses) for label in finding.services)
         for prediction in rule.predicts
         if finding.code in prediction.codes
     )
+
+
+def _lines(finding: Finding) -> set[tuple[str, str]]:
+    """The lines of logs that a finding quotes: the log, and the line's text."""
+    return {
+        (proof.section, line.strip())
+        for proof in finding.proof
+        if proof.section.startswith("logs/")
+        for line in proof.text.split("\n")[-1:]
+    }
 
 
 def _reaches(

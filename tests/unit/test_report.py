@@ -7,6 +7,7 @@ import json
 import os
 import re
 import sys
+import time
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -254,6 +255,21 @@ def test_the_age_of_recorded_evidence_is_no_part_of_what_is_compared():
         cells = {cell.id: cell for cell in nbformat.read(path, as_version=4).cells}
         assert cells["setup"].metadata["tags"] == ["nbval-ignore-output"]
     assert units.duration(0) == "0 s"
+
+
+def test_runbooks_that_are_not_done_in_time_are_pages_that_say_so(tmp_path):
+    """The time of a run is a bound for all of them together: one is ended, the next is not begun."""
+    books = tmp_path / "books"
+    paths = [write_runbook(books, f"{n}_slow", "import time; time.sleep(60)") for n in (10, 20, 30)]
+    into = tmp_path / "out"
+    into.mkdir()
+    began = time.monotonic()
+    done = execute.execute_all(paths, into, {}, until=began + 4)
+    assert time.monotonic() - began < 20
+    assert [one.runbook for one in done] == ["10_slow", "20_slow", "30_slow"]
+    assert done[2].why == "not begun: the time was up" and all("not done" in one.why for one in done[:2])
+    page = pages.read(done[2])
+    assert page.why == done[2].why and page.cells == []
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,11 @@ import click
 from .ending import NOT_WRITTEN, WRONG_USE, Ended, exit_code, give, refuse_unwritable, say, told
 from .evidence import obtain
 from .options import looking
-from .scheduled import SCHEDULED, refuse_without_schedule, scheduled_round, scheduling
+from .scheduled import ROUND_S, SCHEDULED, refuse_without_schedule, scheduled_round, scheduling
+
+#: A run ends within this time whatever the stack does (s): the probes within 38, the runbooks in what they
+#: leave. Writing the pages takes the last few.
+RUN_S, WRITING_S = 60.0, 4.0
 
 
 @click.command()
@@ -32,6 +37,13 @@ from .scheduled import SCHEDULED, refuse_without_schedule, scheduled_round, sche
     multiple=True,
     help="A parameter for the runbooks that have it, or for one: 60:queue=mail. Repeatable.",
 )
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["path", "json", "markdown"]),
+    default=None,
+    help="What is printed: the path of the first page (default), or the diagnosis for a script or a chat.",
+)
 @scheduling
 @click.pass_context
 def run(
@@ -39,25 +51,30 @@ def run(
     only: str,
     reports: Path | None,
     parameters: tuple[str, ...],
+    form: str | None,
     scheduled: bool,
+    deadline: float | None,
     **asked: Any,
 ) -> int:
     """Diagnose, execute the runbooks, and write a dated report. Prints the path of its first page."""
     from .. import parameters as of_runbooks
     from .. import runbooks
 
+    began = time.monotonic()
     numbers = [part.strip() for part in only.split(",") if part.strip()]
     try:
         values = of_runbooks.given(parameters, runbooks.chosen(numbers))
     except (runbooks.NoRunbooks, of_runbooks.WrongParameter) as error:
         raise Ended(WRONG_USE, str(error)) from None
     out = reports or runbooks.folder().parent / "reports"
-    wanted = {option: asked.pop(option) for option in SCHEDULED}
+    wanted = {"deadline": deadline or ROUND_S, **{option: asked.pop(option) for option in SCHEDULED}}
     if scheduled:
         if asked["bundle"] is not None:
             raise Ended(WRONG_USE, "--scheduled looks at a live stack; it has no meaning with --bundle")
         if values:
             raise Ended(WRONG_USE, "--parameter has no meaning with --scheduled: rounds are compared")
+        if form:
+            raise Ended(WRONG_USE, "--format has no meaning with --scheduled; see --on-change")
         quiet = {key: value for key, value in asked.items() if key != "bundle"}
         return scheduled_round(out, numbers, lambda: obtain(None, quietly=True, **quiet), asked, wanted)
     refuse_without_schedule(context, SCHEDULED)
@@ -66,8 +83,9 @@ def run(
     from .. import report  # not before: it brings threads with it, and collecting forks
     from ..report import archive
 
+    until = began + (deadline or RUN_S) - WRITING_S
     try:
-        made = report.run(evidence, out, numbers, say, redactor=redactor, parameters=values)
+        made = report.run(evidence, out, numbers, say, redactor=redactor, parameters=values, until=until)
     except archive.Leak as error:
         raise Ended(NOT_WRITTEN, str(error)) from None
     except archive.NotListed as error:
@@ -82,5 +100,13 @@ def run(
         say(causes_of(made.diagnosis).text)
     for line in made.stopped:
         say(f"a page is incomplete: {line}")
-    give(str(made.path / "index.html"))
+    first_page = str(made.path / "index.html")
+    if form == "markdown":
+        from ..report.message import message
+
+        give(message(made.diagnosis, evidence, first_page).rstrip("\n"))
+    elif form == "json":
+        give((made.path / "summary.json").read_text("utf-8").rstrip("\n"))
+    else:
+        give(first_page)
     return exit_code(made.diagnosis)

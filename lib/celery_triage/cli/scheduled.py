@@ -12,6 +12,8 @@ import click
 
 from .ending import NOT_WRITTEN, UNKNOWN, WRONG_USE, Ended, give, say
 
+#: The longest round of a scheduled check, unless said otherwise (s).
+ROUND_S = 120.0
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -31,9 +33,6 @@ class Age(click.ParamType):
 
 #: The options that have a meaning with ``--scheduled`` only.
 SCHEDULE = (
-    click.option(
-        "--deadline", metavar="AGE", type=Age(), default="120s", show_default=True, help="Longest round."
-    ),
     click.option(
         "--archive-every",
         metavar="AGE",
@@ -82,7 +81,6 @@ SCHEDULE = (
 
 #: Their names as parameters.
 SCHEDULED = (
-    "deadline",
     "archive_every",
     "archive_on_change",
     "keep_days",
@@ -100,6 +98,13 @@ def scheduling(command: Any) -> Any:
                 "--scheduled",
                 is_flag=True,
                 help="For cron and systemd: one at a time, bounded, quiet unless something has changed.",
+            ),
+            click.option(
+                "--deadline",
+                metavar="AGE",
+                type=Age(),
+                help="The longest run: pages that are not done then are missing. Default 60s, and 2m for a "
+                "scheduled round.",
             ),
             *SCHEDULE,
         )

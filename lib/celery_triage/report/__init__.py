@@ -43,12 +43,14 @@ def run(
     folder: Path | None = None,
     made: datetime | None = None,
     parameters: Mapping[str, Mapping[str, Any]] | None = None,
+    until: float | None = None,
 ) -> Report:
     """Diagnose, execute the runbooks, and publish a dated report in the folder ``out``.
 
     ``only`` limits the runbooks, never the diagnosis; ``redactor`` knows the secrets of a live stack, which
     must be in no file; ``progress`` gets a line for each step; ``parameters`` are further ones for the
-    runbooks of these names. Raises OSError where nothing can be written, ``archive.NotListed`` where the
+    runbooks of these names; ``until`` is the moment (of ``time.monotonic``) after which no runbook runs on.
+    Raises OSError where nothing can be written, ``archive.NotListed`` where the
     report is there and the list of reports could not be brought up to date, ``archive.Leak`` where a known
     secret would have been published, ``NoRunbooks`` for runbooks that are not there.
     """
@@ -74,6 +76,7 @@ def run(
             {"evidence": EVIDENCE_FROM_NOTEBOOKS},
             progress,
             own=parameters,
+            until=until,
         )
         summary = summary_of(diagnosis, evidence)
         fix = patch_of(diagnosis, evidence)

@@ -48,11 +48,13 @@ def execute_all(
     own: Mapping[str, Mapping[str, Any]] | None = None,
     cell_s: float = CELL_S,
     notebook_s: float = NOTEBOOK_S,
+    until: float | None = None,
 ) -> list[Executed]:
     """Execute the runbooks into a folder, in parallel, and return what became of each, in their order.
 
     ``parameters`` go to every notebook, ``own`` to the runbook of that name alone. A notebook runs with
-    ``into`` as its working directory.
+    ``into`` as its working directory. Beyond the moment ``until`` (of ``time.monotonic``) none is begun and
+    those that run are ended: each of them is a page that says so.
     """
     waiting = list(runbooks)
     total, done, running = len(waiting), {}, []
@@ -64,9 +66,15 @@ def execute_all(
         while waiting or running:
             while waiting and len(running) < AT_ONCE:
                 book = waiting.pop(0)
+                left = notebook_s if until is None else min(notebook_s, until - time.monotonic())
+                if left <= 0:
+                    done[book.stem] = Executed(book.stem, into / book.name, 0.0, "not begun: the time was up")
+                    progress(f"[{len(done)}/{total}] {book.stem} {done[book.stem].why}")
+                    continue
                 values = {**parameters, **(own or {}).get(book.stem, {})}
-                running.append(_Child(context, book, into, values, scratch, cell_s, notebook_s))
-            multiprocessing.connection.wait([child.end for child in running], timeout=0.2)
+                running.append(_Child(context, book, into, values, scratch, cell_s, left))
+            if running:
+                multiprocessing.connection.wait([child.end for child in running], timeout=0.2)
             for child in [child for child in running if child.over()]:
                 running.remove(child)
                 executed = child.result()
@@ -121,7 +129,7 @@ class _Child:
                 why = self.end.recv()
         if why is None:
             late = self.process.is_alive()
-            why = f"not done after {self.notebook_s:g} s" if late else "its process ended without a word"
+            why = f"not done after {self.notebook_s:.3g} s" if late else "its process ended without a word"
         self.kill()
         return Executed(self.runbook.stem, self.path, round(time.monotonic() - self.started, 2), why)
 

@@ -19,6 +19,8 @@ from .. import since
 from ..lives import seconds_of
 from . import handing, states
 
+#: Seconds of a round that are left for writing the pages; runbooks run until then.
+WRITING_S = 5.0
 #: What a look gives: the evidence and the redactor that knows its secrets.
 Collected = tuple[Any, Any]
 
@@ -102,7 +104,7 @@ def _round(plan: Plan, collect: Callable[[], Collected], progress: Callable[[str
         left = max(5.0, plan.deadline_s - (time.monotonic() - started))
         try:
             with _deadline(left):
-                report = _archive(plan, evidence, redactor, progress)
+                report = _archive(plan, evidence, redactor, progress, time.monotonic() + left - WRITING_S)
         except Overrun:
             troubles.append(f"no report: it was not made within the {plan.deadline_s:g} s of the round")
         except (OSError, RuntimeError) as error:
@@ -141,11 +143,11 @@ def _worth(plan: Plan, kept: states.Kept, state: since.State) -> bool:
     return bool(plan.archive_every_s) and old
 
 
-def _archive(plan: Plan, evidence: Any, redactor: Any, progress: Callable[[str], None]) -> Path:
+def _archive(plan: Plan, evidence: Any, redactor: Any, progress: Callable[[str], None], until: float) -> Path:
     from .. import report  # not before: it brings threads with it, and collecting forks
 
     try:
-        return report.run(evidence, plan.out, plan.only, progress, redactor=redactor).path
+        return report.run(evidence, plan.out, plan.only, progress, redactor=redactor, until=until).path
     except report.archive.Leak as error:
         raise RuntimeError(str(error)) from None
 
