@@ -16,9 +16,9 @@ from ..show.output import Shown, table
 from .archive import Earlier
 from .pages import Page, render
 
-#: Causes that stand on the first screen with their cure; findings of a kind that have a card, the others
-#: being rows of a table; calls that are listed here (``calls.txt`` has all).
-FIRST, CARDS, CALLS = 4, 40, 300
+#: Causes that stand on the first screen with their cure; causes, and what else was found, that have a card,
+#: the others being rows of a table; calls that are listed here (``calls.txt`` has all).
+FIRST, CARDS, OTHERS, CALLS = 4, 40, 15, 300
 FILES = (
     ("summary.json", "summary.json"),
     ("evidence", "evidence/"),
@@ -81,8 +81,11 @@ def first_page(
         leads_to=consequences.picture(diagnosis).html,
         picture=restarts.starts(look).html,
         lives=restarts.plot(look).html,
-        others=cards.cards(others[:CARDS]).html if others else "",
-        other_rows=cards.brief(others[CARDS:], "Also found, shortly").html if others[CARDS:] else "",
+        others=cards.cards(others[:OTHERS]).html if others else "",
+        other_rows={
+            "line": f"{len(others) - OTHERS} more",
+            "html": cards.brief(others[OTHERS:], "Also found, shortly").html if others[OTHERS:] else "",
+        },
         healed=triage.healed(look).html if healed else "",
         unknown=triage.unknown(look).html,
         runbooks=[_entry(page) for page in runbooks],

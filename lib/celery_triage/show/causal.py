@@ -82,7 +82,7 @@ def _mark(drawing: Drawing, x: float, y: float, marks: Sequence[tuple[str, str]]
     else:
         drawing.dots([x], [y], "warning", 18, hollow=True)
         drawing.dots([x], [y], "warning", 7)
-    codes = ", ".join(code for _, code in marks)
+    codes = ", ".join(dict.fromkeys(code for _, code in marks))
     drawing.text(x, y + 19, codes, "critical" if active else "warning", 10.5, "center", mono=True)
 
 

@@ -51,6 +51,8 @@ def services(look: Look, service: str = "") -> Shown:
                 ", ".join(concern) or None,
             )
         )
+    if len(rows) > IN_ORDER:
+        rows.sort(key=lambda row: (row[2].tone == "ok", row[-1] is None))
     return table(
         ("Service", "Role", "State", "Lives seen", "How they ended", "Health", "Age", "Causes"),
         rows,

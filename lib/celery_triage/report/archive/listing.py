@@ -45,9 +45,13 @@ def _target(
         "note": note
         + f"Last taken {units.moment(newest.get('taken_at'))}, {_mark(newest)}."
         + (f" {units.count(older, 'older report')} not listed here." if older > 0 else ""),
-        "reports": table(("Report", "Verdict", "Causes", "Since the report before"), rows).html,
+        "reports": _reports(rows).html,
         "causes": _causes(entries, there).html,
     }
+
+
+def _reports(rows: Sequence[Sequence[Any]]) -> Any:
+    return table(("Report", "Verdict", "Causes", "Since the report before"), rows, cards=True)
 
 
 def _row(entry: Mapping[str, Any], there: set[str]) -> tuple[Any, ...]:
@@ -115,5 +119,8 @@ def _causes(entries: Sequence[Mapping[str, Any]], there: set[str]) -> Any:
         for one in list(seen.values())[:CAUSES]
     ]
     return table(
-        ("Cause", "First seen", "Last seen", "Reports", "Now"), rows, empty="No cause was ever found here."
+        ("Cause", "First seen", "Last seen", "Reports", "Now"),
+        rows,
+        empty="No cause was ever found here.",
+        cards=True,
     )
