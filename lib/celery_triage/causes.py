@@ -74,7 +74,7 @@ def rank(findings: Iterable[Finding], evidence: Evidence) -> tuple[Finding, ...]
     """
     stack = Stack.of(evidence)
     courses = Courses(evidence, stack)
-    placed = with_states(tuple(findings), stack)
+    placed = with_states(without_echoes(tuple(findings)), stack)
     explained = explanations(placed, stack, courses)
     placed = tuple(map(sober, behind_the_unexplained(placed, explained)))
     keys = [
@@ -250,19 +250,29 @@ def _leads_to(start: int, goal: int, found: Mapping[int, int]) -> bool:
 
 
 def explains(cause: Finding, finding: Finding, stack: Stack, courses: Courses) -> bool:
-    """Whether the rule of ``cause`` predicts ``finding``, for every service that it is about.
-
-    What only the words of a log say is the same thing as the finding of a rule that looked at the thing itself
-    and quotes the same line."""
+    """Whether the rule of ``cause`` predicts ``finding``, for every service that it is about."""
     rule = RULES.get(cause.code)
     if rule is None or cause.state == "history" or not finding.services:
         return False
-    if finding.code == WORDS and cause.code != WORDS and set(finding.services) <= set(cause.services):
-        return bool(_lines(finding)) and _lines(finding) <= _lines(cause)
     return any(
         all(_reaches(prediction, cause, finding, label, stack, courses) for label in finding.services)
         for prediction in rule.predicts
         if finding.code in prediction.codes
+    )
+
+
+def without_echoes(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """The findings without those that only repeat the words of a log which another one, by a rule that looked
+    at the thing itself, quotes as its own proof: one thing is told once."""
+    return tuple(
+        finding
+        for finding in findings
+        if finding.code != WORDS
+        or not any(
+            set(finding.services) <= set(other.services) and (said := _lines(finding)) and said <= _lines(other)
+            for other in findings
+            if other.code != WORDS and other.state != "history" and RULES[other.code].step
+        )
     )
 
 
