@@ -269,7 +269,7 @@ def without_echoes(findings: Sequence[Finding]) -> tuple[Finding, ...]:
         for finding in findings
         if finding.code != WORDS
         or not any(
-            set(finding.services) <= set(other.services) and (said := _lines(finding)) and said <= _lines(other)
+            set(finding.services) <= set(other.services) and set() < _lines(finding) <= _lines(other)
             for other in findings
             if other.code != WORDS and other.state != "history" and RULES[other.code].step
         )
