@@ -23,7 +23,7 @@ LANES = int(os.environ.get("CELERY_TRIAGE_LANES") or 2)
 PREFIX = "cttest_"  # neither the prefix of `make lab-up` nor that of `make faults`
 
 
-def _missing() -> str:
+def engine_missing() -> str:
     """Why the lab cannot run on this machine; empty where it can."""
     for words, told in (
         (["docker", "version", "--format", "{{.Server.Version}}"], "no Docker Engine answers"),
@@ -43,7 +43,7 @@ def _missing() -> str:
 @pytest.fixture(scope="module")
 def engine():
     """A Docker Engine, cleared of the lab's stacks afterwards; without one a test is skipped or fails."""
-    why = _missing()
+    why = engine_missing()
     if why:
         (pytest.fail if REQUIRED else pytest.skip)(why)
     yield

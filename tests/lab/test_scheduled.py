@@ -25,7 +25,7 @@ SCHEMA = Path(__file__).resolve().parents[2] / "lib/celery_triage/data/change.sc
 @pytest.fixture
 def stack():
     """A healthy stack, removed afterwards."""
-    if why := test_faults._missing():
+    if why := test_faults.engine_missing():
         (pytest.fail if test_faults.REQUIRED else pytest.skip)(why)
     lab = labs.up(labs.load_fault("healthy"), PREFIX)
     yield lab
@@ -43,7 +43,8 @@ def reports(tmp_path) -> Path:
 
 def one_round(lab: labs.Lab, reports: Path) -> subprocess.CompletedProcess[str]:
     """One round in a container of its own, as the README says it."""
-    words = ["docker", "run", "--rm", "--init", "--network", lab.networks["database-net"]]
+    words = ["docker", "run", "--rm", "--init", "--name", f"{PREFIX}tool"]
+    words += ["--network", lab.networks["database-net"]]
     words += ["--group-add", str(os.stat(SOCKET).st_gid), "--volume", f"{SOCKET}:{SOCKET}"]
     words += ["--volume", f"{lab.backend_dir}:{lab.backend_dir}:ro", "--volume", f"{reports}:/reports"]
     words += [tool.image(), "run", "--scheduled", "--reports", "/reports", "-p", lab.backend_project]
