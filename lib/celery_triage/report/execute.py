@@ -17,7 +17,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ AT_ONCE = 2
 CELL_S = 30  # the slowest cell of a runbook took 0.4 s on the recorded incident
 NOTEBOOK_S = 90
 GRACE_S = 3
+_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGALRM)
 SOCKET_PATH_MAX = 80  # a Unix socket's path ends at 107 bytes; the kernel's file name takes the rest
 
 
@@ -72,7 +73,8 @@ def execute_all(
                     progress(f"[{len(done)}/{total}] {book.stem} {done[book.stem].why}")
                     continue
                 values = {**parameters, **(own or {}).get(book.stem, {})}
-                running.append(_Child(context, book, into, values, scratch, cell_s, left))
+                with _undisturbed():
+                    running.append(_Child(context, book, into, values, scratch, cell_s, left))
             if running:
                 multiprocessing.connection.wait([child.end for child in running], timeout=0.2)
             for child in [child for child in running if child.over()]:
@@ -86,6 +88,16 @@ def execute_all(
         for child in running:
             child.kill()
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """No signal is taken here: a child that was started and is not yet known would never be ended."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def warm_up() -> None:
@@ -148,6 +160,7 @@ def _execute(end, runbook: Path, path: Path, parameters: dict, scratch: Path, ce
     """In the child: execute one notebook, tidy what was saved, and say in one sentence what became of it."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides, and ends the child
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
     quiet = os.open(
         os.devnull, os.O_RDWR
     )  # what kernels and libraries say to a terminal belongs to no report
