@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from markupsafe import Markup
+
 from ..model import Diagnosis, Finding
 from ..notebook import Look
 from ..remedies import left_over
@@ -81,7 +83,7 @@ def first_page(
         leads_to=consequences.picture(diagnosis).html,
         picture=restarts.starts(look).html,
         lives=restarts.plot(look).html,
-        others=cards.cards(others[:OTHERS]).html if others else "",
+        others=[_card(finding, runbooks) for finding in others[:OTHERS]],
         other_rows={
             "line": f"{len(others) - OTHERS} more",
             "html": cards.brief(others[OTHERS:], "Also found, shortly").html if others[OTHERS:] else "",
@@ -107,7 +109,7 @@ def since_earlier(earlier: Earlier | None, diagnosis: Diagnosis) -> dict[str, An
     if earlier is None:
         return None
     shown = {finding.fingerprint: finding for finding in diagnosis.findings}
-    carded = {finding.id for finding in diagnosis.cause_findings[:CARDS]}
+    carded = set(diagnosis.causes[:CARDS])
     kinds = [
         {
             "name": words,
@@ -142,18 +144,22 @@ def _anchor(finding: Finding | None, carded: Collection[str]) -> str:
 
 def _part(look: Look, finding: Finding, number: int, pages: Sequence[Page]) -> dict[str, Any]:
     following = look.diagnosis.consequences(finding.id)
-    shown = cards.card(
+    return {
+        "card": _card(finding, pages, number),
+        "consequences": cards.brief(following, f"Consequences of cause {number}").html if following else "",
+        "consequences_line": f"{units.count(len(following), 'consequence')}: {cards.named(following)}",
+    }
+
+
+def _card(finding: Finding, pages: Sequence[Page], number: int = 0) -> Markup:
+    """A finding with links to its rule's page and to the runbook that shows it in context."""
+    return cards.card(
         finding,
         number=number,
         anchor=finding.id,
         rule_link=f"rules.html#{finding.code}",
         context=_context(finding, pages),
-    )
-    return {
-        "card": shown.html,
-        "consequences": cards.brief(following, f"Consequences of cause {number}").html if following else "",
-        "consequences_line": f"{units.count(len(following), 'consequence')}: {cards.named(following)}",
-    }
+    ).html
 
 
 def _follow(diagnosis: Diagnosis, causes: Sequence[Finding]) -> dict[str, Any]:

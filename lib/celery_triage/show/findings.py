@@ -6,6 +6,8 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from markupsafe import Markup
+
 from ..model import Diagnosis, Edit, Evidence, Finding, Outcome, Section
 from . import units
 from .output import MARKS, Cell, Shown, one_each, quotations, render, sentence, stacked, table
@@ -55,14 +57,20 @@ def cards(findings: Iterable[Finding], *, empty: str = "Nothing found.") -> Show
 
 def brief(findings: Iterable[Finding], label: str = "") -> Shown:
     """Findings as rows: what, its rule, and where it is seen. For consequences, which need no cure of
-    their own. ``label`` says which findings these are, for who hears the page."""
+    their own. ``label`` says which findings these are, for who hears the page; each rule's name leads to its
+    page of the report."""
     rows = []
     for finding in findings:
         seen = [f"{quote.sources[0]}: {quote.text}" for quote in quotations(finding.proof)[:2]]
         rows.append(
-            (finding.title, Cell(f"{finding.code} {finding.name}"), Cell("\n".join(seen) or "–", code=True))
+            (finding.title, _to_rule(finding), Cell("\n".join(seen) or "–", code=True))
         )
     return table(("What", "Rule", "Seen in"), rows, label=label)
+
+
+def _to_rule(finding: Finding) -> Cell:
+    name = f"{finding.code} {finding.name}"
+    return Cell(name, html=Markup('<a href="rules.html#{}">{}</a>').format(finding.code, name))
 
 
 def finding_text(finding: Finding, *, number: int = 0, wide: int = 110) -> str:
