@@ -443,3 +443,14 @@ def test_edits_near_each_other_share_a_hunk_and_far_ones_do_not(tmp_path):
     text = "\n".join(lines) + "\n"
     got = applied(tmp_path, text, diff, "git", "apply", "fix.patch").split("\n")
     assert [n + 1 for n, line in enumerate(got) if line.endswith("y")] == [2, 5, 30]
+
+
+def test_replicas_keep_their_number():
+    """A service scaled by hand would else go back to the number in its file."""
+    stack = Incident().evidence().section("containers").data
+    twin = {**next(item for item in stack["items"] if item["label"] == "email_worker")}
+    twin.update(label="email_worker-2", name="ai_backend-email_worker-2", number=2)
+    stack = Stack({**stack, "items": [*stack["items"], twin]})
+    chosen = [one for one in stack.members if one.item["service"] in ("email_worker", "flower")]
+    (command,) = recreate(stack, chosen)
+    assert "up -d --no-deps --scale email_worker=2 email_worker flower" in command

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import posixpath
 import shlex
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from celery_triage.stack import Service, Stack
 
 
-def recreate(stack: Stack, services: Iterable[Service], *, build: bool = False) -> tuple[str, ...]:
+def recreate(
+    stack: Stack, services: Iterable[Service], *, build: bool = False, force: bool = False
+) -> tuple[str, ...]:
     """The command that makes the containers of these services anew from the Compose files, and touches no
-    other; none for containers that no Compose project made."""
+    other; none for containers that no Compose project made. ``force``: also where Compose sees no reason to.
+
+    A service with several replicas keeps their number: without it Compose goes back to that of the file."""
     chosen = [service for service in services if service.item.get("service") and stack.project]
     names = list(dict.fromkeys(service.item["service"] for service in chosen))
     if not names:
@@ -26,7 +31,10 @@ def recreate(stack: Stack, services: Iterable[Service], *, build: bool = False) 
         words += ["--env-file", name] if name else []
     for path in files:
         words += ["-f", path]
-    words += ["up", "-d", "--no-deps", *(["--build"] if build else []), *names]
+    number = Counter(one.item.get("service") for one in stack.members)
+    scale = [part for name in names if number[name] > 1 for part in ("--scale", f"{name}={number[name]}")]
+    words += ["up", "-d", "--no-deps", *(["--build"] if build else [])]
+    words += [*(["--force-recreate"] if force else []), *scale, *names]
     return (shlex.join(words),)
 
 

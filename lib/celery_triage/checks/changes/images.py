@@ -10,7 +10,7 @@ from celery_triage.checks.restarts import looping
 from celery_triage.checks.words import listed, verb
 from celery_triage.lives import seconds_of
 from celery_triage.model import Finding, Proof, Remedy
-from celery_triage.remedies import alive
+from celery_triage.remedies import alive, recreate
 from celery_triage.stack import Service, Stack
 
 #: What an old image can be the cause of: programs, modules and packages that are not in it.
@@ -149,7 +149,7 @@ def _moved(look: Look, service: Service) -> Finding:
 
 def _remedy(look: Look, old: Sequence[Service], wanted: str | None) -> Remedy:
     names = listed([service.label for service in old])
-    commands = shared.anew(look, old)
+    commands = recreate(look.stack, old, force=True)
     risk = f"Makes the containers of {names} anew; of a service with several replicas, all of them."
     if commands and all(service.item.get("image_now") == wanted for service in old):
         return Remedy(

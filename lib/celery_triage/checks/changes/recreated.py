@@ -12,7 +12,7 @@ from celery_triage.checks.registry import RULES, Look, Prediction, check
 from celery_triage.checks.restarts import looping
 from celery_triage.checks.words import listed, shown, verb
 from celery_triage.model import Finding, Proof, Remedy
-from celery_triage.remedies import alive
+from celery_triage.remedies import alive, recreate
 from celery_triage.stack import Service, Stack
 
 #: What the old command, environment, image or health check of a container can be the cause of.
@@ -176,7 +176,7 @@ def _finding(
         remedy=Remedy(
             "exact",
             f"Make the {verb(services, 'container', 'containers')} anew; the file need not be changed.",
-            commands=shared.anew(look, services),
+            commands=recreate(look.stack, services, force=True),
             risk=f"Stops {names} and starts {verb(services, 'it', 'them')} with all that the file says now. "
             "Tasks that run are interrupted.",
         ),
