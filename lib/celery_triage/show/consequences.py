@@ -54,7 +54,8 @@ def _cause(diagnosis: Diagnosis, finding: Finding) -> list[str]:
 
 def _waits(finding: Finding, hidden_by: Sequence[Finding]) -> str:
     where = "" if finding.state == "latent" else "on other services it "
-    return f"{where}waits behind {units.listed([one.code for one in hidden_by], 4)}"
+    codes = dict.fromkeys(one.code for one in hidden_by)
+    return f"{where}waits behind {units.listed(codes, 4)}"
 
 
 def masking(diagnosis: Diagnosis, finding: Finding) -> list[Finding]:
