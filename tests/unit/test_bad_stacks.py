@@ -101,7 +101,7 @@ def test_a_compose_file_that_lies_elsewhere_is_said(project, tmp_path):
 @pytest.mark.parametrize("command", ["check", "run", "collect"])
 def test_a_project_without_celery_is_refused_with_its_services(project, tmp_path, command):
     """ "ok" would be true of nothing; nothing is written."""
-    project.add("shop", "exec tail -f /dev/null")
+    project.add("shop", "sleep 600")
     out = {"check": [], "run": ["--reports", tmp_path / "out"], "collect": ["-o", tmp_path / "out"]}[command]
     done = call(command, "-p", project.name, *out)
     assert (done.returncode, done.stdout) == (64, "") and not (tmp_path / "out").exists()

@@ -302,6 +302,26 @@ def test_a_script_alone_is_unreadable_and_named() -> None:
     assert "supervisord" in (unwrap(["supervisord", "-n"]).unreadable or "")
 
 
+@pytest.mark.parametrize(
+    ("argv", "none"),
+    [
+        (["sh", "-c", "sleep 600"], True),
+        (["sh", "-c", "while true; do sleep 1; done"], True),
+        (["bash"], True),
+        ([], True),
+        (["sh", "-c", ". /env.sh; sleep 1"], False),
+        (["/start-celeryworker"], False),
+        (["./bin/worker"], False),
+        (["supervisord", "-n"], False),
+        (["sh", "-c", "echo 'open"], False),
+    ],
+)
+def test_a_line_that_was_read_and_holds_no_celery_is_told_from_one_that_cannot_be_read(argv, none) -> None:
+    """A shell line of `sleep` alone leaves no doubt; a script, a supervisor, a sourced file do."""
+    found = unwrap(argv)
+    assert found.unreadable and found.no_celery is none and not found.is_celery
+
+
 def test_a_text_is_read_as_a_shell_script() -> None:
     """A plain string is a script, with line continuations and comments."""
     found = unwrap("exec celery -A a worker \\\n  --loglevel=info # why\n")

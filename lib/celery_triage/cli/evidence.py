@@ -39,13 +39,17 @@ def obtain(bundle: Path | None, *, quietly: bool = False, **asked: Any) -> tuple
 def refuse_without_celery(evidence: Evidence) -> None:
     """End where nothing of the target can be Celery: "ok" would be true of nothing.
 
-    A command that cannot be read, or a broker URL, leaves the doubt, and then the diagnosis goes on.
+    A script or wrapper that cannot be read, or a broker URL, leaves the doubt, and then the diagnosis goes
+    on; a shell line that was read and starts no program of Celery's leaves none.
     """
     from ..stack import Stack
 
     members = Stack.of(evidence).members
     if members and not any(
-        one.is_celery or one.unwrapped.unreadable or one.url("broker") or one.item.get("vanished")
+        one.is_celery
+        or (one.unwrapped.unreadable and not one.unwrapped.no_celery)
+        or one.url("broker")
+        or one.item.get("vanished")
         for one in members
     ):
         names = ", ".join(sorted(one.label for one in members)[:10])

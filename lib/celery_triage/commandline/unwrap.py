@@ -10,60 +10,10 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from celery_triage.commandline import shellwords
-from celery_triage.commandline.unwrapped import CELERY, Unwrapped, base
+from celery_triage.commandline import shells
+from celery_triage.commandline.unwrapped import CELERY, Unwrapped, around, base, cannot
 from celery_triage.commandline.wrappers import PREFIXES, PYTHON_VALUES, Prefix
 
-_SHELLS = frozenset(("sh", "bash", "dash", "ash", "zsh", "ksh", "busybox"))
-_KEYWORDS = frozenset(
-    ("if", "then", "else", "elif", "while", "until", "do", "{", "}", "!", "fi", "done", "time")
-)
-_NO_COMMANDS = frozenset(
-    (
-        "fi",
-        "done",
-        "esac",
-        "cd",
-        "export",
-        "set",
-        "echo",
-        "sleep",
-        "source",
-        ".",
-        "umask",
-        "trap",
-        "true",
-        "false",
-        "exit",
-        "wait",
-        "printf",
-        "test",
-        "[",
-        "[[",
-        "ulimit",
-        "mkdir",
-        "chmod",
-        "chown",
-        "rm",
-        "for",
-        "case",
-        "unset",
-        "shopt",
-        "nc",
-        "pg_isready",
-        "curl",
-        ":",
-        "read",
-        "local",
-        "return",
-        "alias",
-        "break",
-        "continue",
-        "cat",
-        "ls",
-    )
-)
-_ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\+?=")
 #: Programs that read what to start from a file of their own.
 _SUPERVISORS = {
     "supervisord": "its configuration file",
@@ -83,30 +33,25 @@ _SUPERVISORS = {
     "procfly": "its file",
 }
 _DEEPEST = 12
+#: What images call their own scripts, and the folders that hold programs instead.
+_OWN_SCRIPT = re.compile(r"(?:start|run|entrypoint)[-_.\w]*|(?:[a-z]+[-_])?(?:celery\w*|worker|beat|flower)$")
+_PROGRAMS = ("/usr/bin/", "/bin/", "/sbin/", "/usr/sbin/")
 
 
 def unwrap(argv: Sequence[str] | str) -> Unwrapped:
     """The command behind wrappers. A plain string is a shell script (a Compose ``command`` given as a
     string is not: split it first). Never raises."""
     if isinstance(argv, str):
-        return _script(Unwrapped(None), argv, 0)
+        return shells.script(Unwrapped(None), argv, 0, _strip)
     return _strip(Unwrapped(tuple(str(word) for word in argv)), 0)
-
-
-def _around(so_far: Unwrapped, wrapper: str, argv: Sequence[str]) -> Unwrapped:
-    return replace(so_far, argv=tuple(argv), wrappers=(*so_far.wrappers, wrapper))
-
-
-def _cannot(so_far: Unwrapped, why: str) -> Unwrapped:
-    return replace(so_far, argv=None, unreadable=why)
 
 
 def _strip(so_far: Unwrapped, depth: int) -> Unwrapped:
     argv = so_far.argv or ()
     if not argv:
-        return _cannot(so_far, "there is no command")
+        return replace(cannot(so_far, "there is no command"), no_celery=True)
     if depth > _DEEPEST:
-        return _cannot(so_far, f"more than {_DEEPEST} wrappers around it")
+        return cannot(so_far, f"more than {_DEEPEST} wrappers around it")
     name = base(argv[0])
     for test, step in _STEPS:
         if test(name, argv):
@@ -117,7 +62,7 @@ def _strip(so_far: Unwrapped, depth: int) -> Unwrapped:
 def _assignments(so_far: Unwrapped, name: str, depth: int) -> Unwrapped:
     argv = list(so_far.argv or ())
     pairs = []
-    while argv and _ASSIGNMENT.match(argv[0]):
+    while argv and shells.ASSIGNMENT.match(argv[0]):
         key, _, value = argv.pop(0).partition("=")
         pairs.append((key.rstrip("+"), value))
     return _strip(replace(so_far, argv=tuple(argv), env=(*so_far.env, *pairs)), depth + 1)
@@ -127,7 +72,7 @@ def _shell(so_far: Unwrapped, name: str, depth: int) -> Unwrapped:
     """``sh -c script``, ``bash -lc script``, ``bash -o pipefail -c script``, ``bash script words``."""
     words = list((so_far.argv or ())[1:])
     if name == "busybox":
-        return _strip(_around(so_far, name, words), depth + 1)
+        return _strip(around(so_far, name, words), depth + 1)
     shown, runs = name, False
     while words and words[0][:1] in "-+" and len(words[0]) > 1:
         word = words.pop(0)
@@ -140,75 +85,26 @@ def _shell(so_far: Unwrapped, name: str, depth: int) -> Unwrapped:
             runs = True
         if word[-1] in "oO" and words:
             shown += " " + words.pop(0)
-    inner = _around(so_far, shown, words)
+    inner = around(so_far, shown, words)
     if runs:
         if not words:
-            return _cannot(inner, f"{shown} has no script behind it")
-        filled = _positional(words[0], words[1:])
-        return _script(inner, filled, depth + 1)
+            return cannot(inner, f"{shown} has no script behind it")
+        filled = shells.positional(words[0], words[1:])
+        return shells.script(inner, filled, depth + 1, _strip)
     if not words:
-        return _cannot(inner, f"{name} without a command reads from its input")
+        return replace(cannot(inner, f"{name} without a command reads from its input"), no_celery=True)
     return _behind_script(inner, words[0], words[1:], depth)
-
-
-def _positional(script: str, words: list[str]) -> str:
-    """``sh -c 'exec "$@"' -- celery worker``: the script's own words put in, where it says nothing else."""
-    if re.fullmatch(r"""\s*(exec\s+)?"?\$@"?\s*""", script) and len(words) > 1:
-        return " ".join("'" + word.replace("'", "'\\''") + "'" for word in words[1:])
-    return script
 
 
 def _behind_script(so_far: Unwrapped, script: str, words: Sequence[str], depth: int) -> Unwrapped:
     """A script's own words cannot be read; a command behind it is what such scripts run in the end."""
     why = f"what the script {script} runs cannot be read from its name"
     if not words or words[0].startswith("-"):
-        return _cannot(so_far, why)
+        return cannot(so_far, why)
     below = _strip(replace(so_far, argv=tuple(words)), depth + 1)
     if below.argv is None:
-        return _cannot(so_far, why)
+        return cannot(so_far, why)
     return replace(below, assumed=f'{script} is assumed to end in exec "$@", as entrypoint scripts do')
-
-
-def _script(so_far: Unwrapped, script: str, depth: int) -> Unwrapped:
-    """The part of a shell script that is Celery; where none is, the last program that it runs."""
-    try:
-        parts = shellwords.commands(script)
-    except shellwords.Unreadable as error:
-        return _cannot(so_far, f"the shell script cannot be split: {error}")
-    read: list[tuple[Unwrapped, list[str], str]] = []
-    for words, operator in parts:
-        while words and (words[0] in _KEYWORDS):
-            words = words[1:]
-        bare = [word for word in words if not _ASSIGNMENT.match(word)] if words else []
-        if not bare or bare[0] in _NO_COMMANDS:
-            continue
-        read.append((_strip(replace(so_far, argv=tuple(words), expands=True), depth + 1), words, operator))
-    celery = [item for item in read if item[0].is_celery]
-    if celery:
-        chosen = _main(celery)
-        return replace(
-            chosen[0],
-            before=tuple(" ".join(words) for _, words, _ in read[: read.index(chosen)]),
-            others=tuple(item[0].argv or () for item in celery if item is not chosen),
-            backgrounded=chosen[2] == "&",
-        )
-    if not read:
-        return _cannot(so_far, "the shell script starts no program that could be Celery")
-    return replace(
-        read[-1][0],
-        before=tuple(" ".join(words) for _, words, _ in read[:-1]),
-        backgrounded=read[-1][2] == "&",
-    )
-
-
-def _main(celery: list[tuple[Unwrapped, list[str], str]]) -> tuple[Unwrapped, list[str], str]:
-    """Of several Celery commands the last that stays (worker, beat, flower), waited for rather than not."""
-
-    def stays(item: tuple[Unwrapped, list[str], str]) -> bool:
-        return any(word in ("worker", "beat", "flower", "events") for word in item[0].argv or ())
-
-    waited = [item for item in celery if stays(item) and item[2] != "&"]
-    return (waited or [item for item in celery if stays(item)] or celery)[-1]
 
 
 def _python(so_far: Unwrapped, name: str, depth: int) -> Unwrapped:
@@ -221,23 +117,23 @@ def _python(so_far: Unwrapped, name: str, depth: int) -> Unwrapped:
         elif word in PYTHON_VALUES and words:
             words.pop(0)
     if not words or words[0] in ("-c", "-"):
-        return _cannot(so_far, f"{name} runs code given on its command line")
+        return cannot(so_far, f"{name} runs code given on its command line")
     if words[0] != "-m":
         if base(words[0]) in CELERY:
-            return _strip(_around(so_far, name, words), depth + 1)
+            return _strip(around(so_far, name, words), depth + 1)
         if base(words[0]) == "manage.py":
-            return _cannot(so_far, f"{' '.join([name, *words[:2]])}: the project's own command, not Celery's")
-        return _cannot(so_far, f"what the script {words[0]} runs cannot be read from its name")
+            return cannot(so_far, f"{' '.join([name, *words[:2]])}: the project's own command, not Celery's")
+        return cannot(so_far, f"what the script {words[0]} runs cannot be read from its name")
     module, rest = (words[1] if len(words) > 1 else ""), words[2:]
     shown = f"{name} -m"
     if module in ("celery", "celery.__main__", "celery.bin", "celery.bin.celery"):
-        return replace(_around(so_far, shown, ["celery", *rest]))
+        return replace(around(so_far, shown, ["celery", *rest]))
     if module == "flower":
-        return _around(so_far, shown, ["flower", *rest])
+        return around(so_far, shown, ["flower", *rest])
     if module in ("coverage", "debugpy", "cProfile", "trace", "pdb", "memory_profiler", "scalene"):
-        return _to_inner(_around(so_far, f"{shown} {module}", rest), depth)
+        return _to_inner(around(so_far, f"{shown} {module}", rest), depth)
     if module in PREFIXES:  # python -m poetry run …, python -m dotenv run …
-        return _strip(_around(so_far, shown, [module, *rest]), depth + 1)
+        return _strip(around(so_far, shown, [module, *rest]), depth + 1)
     return replace(so_far, argv=(*(so_far.argv or ()),))
 
 
@@ -250,7 +146,7 @@ def _to_inner(so_far: Unwrapped, depth: int) -> Unwrapped:
             return replace(so_far, argv=tuple(words[place + 1 :]))
         if base(word) in CELERY:
             return _strip(replace(so_far, argv=tuple(words[place:])), depth + 1)
-    return _cannot(so_far, f"no Celery command is seen behind {so_far.wrappers[-1]}")
+    return cannot(so_far, f"no Celery command is seen behind {so_far.wrappers[-1]}")
 
 
 def _prefix(so_far: Unwrapped, name: str, depth: int) -> Unwrapped:
@@ -264,19 +160,19 @@ def _prefix(so_far: Unwrapped, name: str, depth: int) -> Unwrapped:
             return (
                 so_far
                 if described.optional_sub
-                else _cannot(so_far, f"{' '.join([name, *words[:1]])}: not one of its ways to run a command")
+                else cannot(so_far, f"{' '.join([name, *words[:1]])}: not one of its ways to run a command")
             )
         shown += " " + words.pop(0)
     if described.inner:
-        return _to_inner(_around(so_far, shown, words), depth)
+        return _to_inner(around(so_far, shown, words), depth)
     script, words = _own_words(words, described)
     if script is not None:
-        return _script(_around(so_far, shown, words), script, depth + 1)
+        return shells.script(around(so_far, shown, words), script, depth + 1, _strip)
     if not words:
-        return _cannot(so_far, f"{shown} has no command behind it")
-    inner = _around(so_far, shown, words)
+        return cannot(so_far, f"{shown} has no command behind it")
+    inner = around(so_far, shown, words)
     if described.text and " " in words[0]:
-        return _script(inner, words[0], depth + 1)
+        return shells.script(inner, words[0], depth + 1, _strip)
     return _strip(inner, depth + 1)
 
 
@@ -311,12 +207,16 @@ def _own_words(words: list[str], described: Prefix) -> tuple[str | None, list[st
 
 
 def _supervisor(so_far: Unwrapped, name: str, depth: int) -> Unwrapped:
-    return _cannot(so_far, f"what {name} starts stands in {_SUPERVISORS[name]}")
+    return cannot(so_far, f"what {name} starts stands in {_SUPERVISORS[name]}")
 
 
 def _is_script(name: str, argv: tuple[str, ...]) -> bool:
     looks = name.endswith((".sh", ".bash")) or name in ("entrypoint", "docker-entrypoint", "init", "start")
-    return looks or (name.endswith(".py") and argv[0].startswith(("/", "./")))
+    if looks or (name.endswith(".py") and argv[0].startswith(("/", "./"))):
+        return True
+    # /start-celeryworker, ./bin/worker: a name that an image gave to a script of its own.
+    own = argv[0].startswith(("/", "./", "bin/")) and not argv[0].startswith(_PROGRAMS)
+    return own and bool(_OWN_SCRIPT.match(name))
 
 
 def _script_path(so_far: Unwrapped, name: str, depth: int) -> Unwrapped:
@@ -328,8 +228,8 @@ _Test = Callable[[str, tuple[str, ...]], bool]
 _Step = Callable[[Unwrapped, str, int], Unwrapped]
 _STEPS: tuple[tuple[_Test, _Step], ...] = (
     (lambda name, argv: name in CELERY, lambda so_far, name, depth: so_far),
-    (lambda name, argv: bool(_ASSIGNMENT.match(argv[0])), _assignments),
-    (lambda name, argv: name in _SHELLS, _shell),
+    (lambda name, argv: bool(shells.ASSIGNMENT.match(argv[0])), _assignments),
+    (lambda name, argv: name in shells.SHELLS, _shell),
     (lambda name, argv: bool(re.fullmatch(r"(python|pypy)\d?(\.\d+)?", name)), _python),
     (lambda name, argv: name in PREFIXES, _prefix),
     (lambda name, argv: name in _SUPERVISORS, _supervisor),

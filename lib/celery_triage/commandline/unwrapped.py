@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 #: The executables of Celery and Flower, those of Celery 3 and 4 among them.
 CELERY = frozenset(("celery", "flower", "celeryd", "celerybeat", "celeryev", "celery.exe"))
@@ -16,7 +17,8 @@ class Unwrapped:
     cannot be known: then ``unreadable`` is the sentence why. ``wrappers`` outermost first. ``assumed`` is a
     sentence where the answer rests on a custom. ``expands``: a shell replaces variables in these words.
     ``before``: commands that a shell runs earlier. ``others``: further Celery commands in the same shell
-    line. ``env``: assignments before the command. ``backgrounded``: the shell does not wait for it."""
+    line. ``env``: assignments before the command. ``backgrounded``: the shell does not wait for it.
+    ``no_celery``: unreadable, yet all of it was read and none of it can be Celery (``sh -c "sleep 600"``)."""
 
     argv: tuple[str, ...] | None
     wrappers: tuple[str, ...] = ()
@@ -27,6 +29,7 @@ class Unwrapped:
     others: tuple[tuple[str, ...], ...] = ()
     env: tuple[tuple[str, str], ...] = ()
     backgrounded: bool = False
+    no_celery: bool = False
 
     @property
     def is_celery(self) -> bool:
@@ -36,3 +39,11 @@ class Unwrapped:
 def base(word: str) -> str:
     """The last part of a path."""
     return word.rsplit("/", 1)[-1]
+
+
+def around(so_far: Unwrapped, wrapper: str, argv: Sequence[str]) -> Unwrapped:
+    return replace(so_far, argv=tuple(argv), wrappers=(*so_far.wrappers, wrapper))
+
+
+def cannot(so_far: Unwrapped, why: str) -> Unwrapped:
+    return replace(so_far, argv=None, unreadable=why)

@@ -2,7 +2,7 @@
 
 Sources: the usage text of each program (coreutils 9, util-linux 2.38, tini 0.19, dumb-init 1.2, gosu 1.17,
 su-exec 0.2, vishnubob/wait-for-it, eficode/wait-for, dockerize 0.7, watchdog 6 ``watchmedo auto-restart``,
-watchfiles 1.0, poetry 2, uv 0.9, pipenv 2024, pdm 2, conda 24).
+watchfiles 1.0, hupper 1.12, poetry 2, uv 0.9, pipenv 2024, pdm 2, conda 24).
 """
 
 from __future__ import annotations
@@ -164,6 +164,7 @@ PREFIXES: dict[str, Prefix] = {
     "nodemon": Prefix(
         scripts=_values("-x", "--exec"), values=_values("-x", "--exec", "-w", "--watch", "-e", "--ext")
     ),
+    "hupper": Prefix(inner=True),
     "reflex": Prefix(separator="may", values=_values("-r", "-g", "-R", "-G", "-t")),
     # environments
     "poetry": Prefix(sub=("run",), values=_values("-C", "--directory", "-P", "--project")),
