@@ -8,6 +8,7 @@ from typing import Any
 from celery_triage.checks.beat.schedule import Beat, Entry
 from celery_triage.checks.beat.ticking import beats_of
 from celery_triage.checks.connections.shared import similar
+from celery_triage.checks.queues.consumers import let_consume
 from celery_triage.checks.queues.shared import (
     brokers,
     consumed_by,
@@ -22,7 +23,7 @@ from celery_triage.checks.queues.shared import (
 from celery_triage.checks.registry import Look, Prediction, check
 from celery_triage.checks.words import listed, verb
 from celery_triage.model import Finding, Option, Proof, Remedy
-from celery_triage.remedies import Changes, alive, changes, recreate
+from celery_triage.remedies import alive
 from celery_triage.stack import Service
 
 #: So many task names of one worker are kept at most (``collect/control``): then there may be more.
@@ -144,23 +145,13 @@ def _remedy(
     look: Look, beat: Beat, queue: str, entry: Entry, users: Mapping[str, list[str]]
 ) -> Remedy:
     meant = _meant(look, beat, queue, entry.task, users)
-    consume = f"Add {queue} to --queues of the worker that shall run {entry.task}, and make it anew."
-    changed, commands = Changes(), ()
-    if meant is not None and users[meant.label]:
-        last = users[meant.label][-1]
-        place = (meant, "command", last, f"{last},{queue}")
-        changed = changes(look.data("compose"), [place], alone=True)
-        consume = f"Let {meant.label} consume {queue} beside what it consumes now, and make it anew."
-        if changed.complete:
-            commands = (*changed.commands, *recreate(look.stack, [meant]))
-        else:
-            changed = Changes(texts=changed.texts)
+    last = users[meant.label][-1:] if meant is not None else []
     return Remedy(
         "choice",
         f"A worker has to consume {queue}, or the schedule has to send elsewhere.",
         question=f"Is {queue} the queue where {entry.task} belongs?",
         options=(
-            Option("let a worker consume it", consume, (*changed.edits, *changed.texts), commands),
+            let_consume(look, queue, entry.task, meant, last),
             Option(
                 "correct the schedule",
                 f"Name another queue in the entry {entry.name} of beat_schedule (or in task_routes), build "

@@ -140,22 +140,12 @@ def _finding(
 
 def _remedy(look: Look, queue: str, meant: Service | None, last: list[str]) -> Remedy:
     """Let the worker that may be meant consume the queue too, or send the tasks elsewhere."""
-    consume = f"Add {queue} to --queues of the worker that shall run these tasks, and make it anew."
-    changed, commands = Changes(), ()
-    if meant is not None and last:
-        place = (meant, "command", last[0], f"{last[0]},{queue}")
-        changed = changes(look.data("compose"), [place], alone=True)
-        consume = f"Let {meant.label} consume {queue} beside what it consumes now, and make it anew."
-        if changed.complete:
-            commands = (*changed.commands, *recreate(look.stack, [meant]))
-        else:
-            changed = Changes(texts=changed.texts)
     return Remedy(
         "choice",
         f"A worker has to consume {queue}, or nothing may be sent there.",
         question=f"Is {queue} the queue where these tasks belong?",
         options=(
-            Option("let a worker consume it", consume, (*changed.edits, *changed.texts), commands),
+            let_consume(look, queue, "these tasks", meant, last),
             Option(
                 "send elsewhere",
                 f"Correct the name of the queue where the tasks are sent (task_routes, "
@@ -165,6 +155,22 @@ def _remedy(look: Look, queue: str, meant: Service | None, last: list[str]) -> R
         ),
         risk="All that waits is run at once, also what is out of date by now.",
     )
+
+
+def let_consume(look: Look, queue: str, tasks: str, meant: Service | None, last: list[str]) -> Option:
+    """The way in which a worker is made to consume a queue: ``meant``, behind the last queue of its command
+    (``last``, at most one), by an edit where that is known."""
+    consume = f"Add {queue} to --queues of the worker that shall run {tasks}, and make it anew."
+    changed, commands = Changes(), ()
+    if meant is not None and last:
+        place = (meant, "command", last[0], f"{last[0]},{queue}")
+        changed = changes(look.data("compose"), [place], alone=True)
+        consume = f"Let {meant.label} consume {queue} beside what it consumes now, and make it anew."
+        if changed.complete:
+            commands = (*changed.commands, *recreate(look.stack, [meant]))
+        else:
+            changed = Changes(texts=changed.texts)
+    return Option("let a worker consume it", consume, (*changed.edits, *changed.texts), commands)
 
 
 def _senders(look: Look, queue: str) -> list[str]:
