@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from celery_triage.commandline import parse, tables, unwrap, versions
+from celery_triage.commandline.alike import Alike
 from celery_triage.commandline.extract import RELEASES, dump
 
 DATA = Path(__file__).parent / "data" / "commandline"
@@ -197,14 +198,6 @@ def test_a_missing_version_is_judged_by_the_newest_and_said() -> None:
     assert parse(["celery", "worker"], "5.4.0rc2").version_judged == "5.4"
 
 
-def test_celery_4_is_read_but_never_judged() -> None:
-    """There is no table of 4.4, whose command line took other words: the line is read, nothing is refused."""
-    launch = parse(["celery", "worker", "-A", "proj", "--queue=mail", "-Q", "x"], "4.4.7")
-    assert (launch.problems, launch.exit_code, launch.version_judged) == ((), None, "")
-    assert launch.how == "not judged: there is no table of Celery 4.4"
-    assert (launch.subcommand, launch.app, launch.options["queues"]) == ("worker", "proj", ["x"])
-
-
 def test_only_the_table_of_the_very_version_is_exact() -> None:
     """What a nearby table refuses may be an option of the version that is in the image."""
     argv = ["celery", "worker", "--queue=mail"]
@@ -335,3 +328,48 @@ def test_odd_scripts_never_raise(text: str) -> None:
     """A script that cannot be split is said to be unreadable."""
     found = unwrap(["sh", "-c", text])
     assert found.argv is not None or found.unreadable
+
+
+ALIKE = (
+    "celery -A shop worker -l info -Q a,b -n w1@%h",
+    "celery --app=shop worker --queues=mail,x --hostname=w@%h -c 4",
+    "celery -A a worker -Q $Q -n x",
+    "celery -A a events -f 2.0",
+    "celery -A a purge -f",
+    "celery -Q -A shop worker",
+    "celery worker -A shop -Q q",
+    "celery -A a worker --queue x -n y",
+    "celery -A a beat -s /tmp/x --pidfile=",
+    "celery multi start w1 -A p -Q x",
+    "celery -A a worker -Q q -- -Q foo",
+    "celery -A x flower --port=5 -A y",
+    "celery -A x flower --port 5555",
+    "celery -A a worker extra -Q x",
+    "celery -A a worker -Q a -Q b",
+)
+
+
+@pytest.mark.parametrize("line", ALIKE)
+@pytest.mark.parametrize("expands", [True, False])
+def test_commands_of_one_shape_are_read_once_and_as_each_by_itself(line, expands) -> None:
+    """Names and queues that are put back give what reading the command itself gives, in every version, also
+    where the shape was met before with other words."""
+    alike, words = Alike(), line.split()
+    alike.parse([word.replace("shop", "other").replace("w1", "w2") for word in words], expands=expands)
+    for version in (*versions(), None):
+        assert alike.parse(words, version, expands=expands) == parse(words, version, expands=expands)
+
+
+def test_versions_that_read_a_command_alike_share_what_they_read() -> None:
+    """Problems are told for each version by its own reading; what is right in all is kept once."""
+    alike = Alike()
+    told = alike.every(["celery", "-A", "a", "worker", "-Q", "q1"], ("5.0", "5.4", "5.7"))
+    assert len({id(launch) for launch in told.values()}) == 1 and told["5.4"].options["queues"] == ["q1"]
+    wrong = alike.every(["celery", "-A", "a", "worker", "--queue", "q1", "-n", "x"], ("5.0", "5.7"))
+    assert [launch.version_judged for launch in wrong.values()] == ["5.0", "5.7"]
+    assert all(launch.problems[0].option == "--queue" for launch in wrong.values())
+
+
+def test_queues_that_a_shell_fills_in_are_still_a_list() -> None:
+    """`sh -c "celery worker -Q $QUEUE"`: one name, not its letters."""
+    assert parse("celery -A a worker -Q $QUEUE,b".split(), expands=True).options["queues"] == ["$QUEUE", "b"]

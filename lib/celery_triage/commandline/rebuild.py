@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from celery_triage.commandline.values import value_type
+from celery_triage.commandline.values import CommaSeparated, value_type
 
 
 class _FromEnvironment:
@@ -95,7 +95,7 @@ class Builder:
 
     def param(self, described: dict[str, Any]) -> click.Parameter:
         kind = value_type(described["type"])
-        if self.expands and not described.get("is_flag"):
+        if self.expands and not described.get("is_flag") and not isinstance(kind, CommaSeparated):
             kind = _Unexpanded(kind)
         built: click.Parameter
         if described["kind"] == "argument":

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from celery_triage.commandline import Launch, parse
+from celery_triage.commandline import Launch
 from celery_triage.lint.containers import containers
 from celery_triage.lint.pins import FOUR, Pin, every, pin_of
-from celery_triage.lint.project import Doubt, Project
+from celery_triage.lint.project import Project
 from celery_triage.lint.reading import Node
 from celery_triage.model import Proof
 from celery_triage.redact import Redactor
@@ -17,9 +17,6 @@ from celery_triage.stack import Service, Stack
 
 #: Longer lines are shown cut.
 _SHOWN = 200
-#: More services of Celery than that in one project are not judged (each takes about 25 ms and is compared
-#: with the others); it is said, and nothing then reads as well.
-MOST = 100
 
 
 class Subject:
@@ -44,13 +41,9 @@ class Subject:
 
     @cached_property
     def celery(self) -> list[Service]:
-        """The services whose command is certainly Celery's or Flower's; at most MOST. Those of Airflow's
-        image are none: its entrypoint takes ``celery worker`` for a command of its own."""
-        found = [one for one in self.services if one.unwrapped.is_celery and not self._airflow(one)]
-        if len(found) > MOST:
-            why = f"only the first {MOST} of {len(found)} services of Celery were judged"
-            self.project.doubts.append(Doubt(self.project.paths[0], why))
-        return found[:MOST]
+        """The services whose command is certainly Celery's or Flower's. Those of Airflow's image are none:
+        its entrypoint takes ``celery worker`` for a command of its own."""
+        return [one for one in self.services if one.unwrapped.is_celery and not self._airflow(one)]
 
     def _airflow(self, service: Service) -> bool:
         if not (
@@ -83,11 +76,8 @@ class Subject:
         env = {name: value for name, value in service._environment.items() if "$" not in value}
         key = (tuple(service.argv), tuple(sorted(env.items())), self.pin(service).minors)
         if key not in cache:
-            cache[key] = {
-                version: parse(service.argv, version, env=env, expands=True)
-                for version in self.pin(service).minors
-                if version != FOUR
-            }
+            judged = tuple(version for version in self.pin(service).minors if version != FOUR)
+            cache[key] = self.stack.alike.every(service.argv, judged, env=env, expands=True)
         return cache[key]
 
     def node(self, service: Service, *names: str) -> Node:
@@ -129,24 +119,19 @@ class Subject:
         seen = {(node.file, node.line): node for node in nodes}
         return tuple(self.quote(node) for node in list(seen.values())[:8])
 
-    def together(self, one: Service, other: Service) -> bool:
-        """Whether two services surely run at the same time: no profile keeps them apart."""
-        mine, theirs = self.known[one.label].profiles, self.known[other.label].profiles
-        return mine == theirs or not mine and not theirs
-
     def sure(self, service: Service, variable: str | None) -> bool:
         """Whether nothing outside the files can change this variable (None: an option of the command)."""
         if variable is None:
             return not any("$" in word for word in service.argv)
         return variable in self.known[service.label].env_sure
 
-    def same_app(self, one: Service, other: Service) -> bool:
-        """Whether two services run the same application: the same image or build."""
-        mine, theirs = (self.known[each.label] for each in (one, other))
-        builds = [self._build(each.node) for each in (mine, theirs)]
-        if builds[0] or builds[1]:
-            return builds[0] == builds[1]
-        return bool(one.item["image"]) and one.item["image"] == other.item["image"]
+    def application(self, service: Service) -> Hashable:
+        """The build, else the image: services with the same one run the same application. None without."""
+        return self._build(self.known[service.label].node) or service.item["image"] or None
+
+    def profiles(self, service: Service) -> frozenset[str]:
+        """The profiles of which one starts the service; none where it always starts."""
+        return self.known[service.label].profiles
 
     def _build(self, node: Node) -> Any:
         build = node.get("build")

@@ -8,8 +8,10 @@ services.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
+from celery_triage.commandline.alike import Alike
 from celery_triage.model import Evidence, plain
 from celery_triage.stack import names
 from celery_triage.stack.names import Resolution
@@ -33,7 +35,10 @@ class Stack:
         options: Mapping[str, Any] | None = None,
     ) -> None:
         self.data: Mapping[str, Any] = containers_data or {}
-        services = [Service(item, (files or {}).get(item["label"]), (logs or {}).get(item["label"]), options)
+        #: Reads the commands of its services, each shape once.
+        self.alike = Alike()
+        services = [Service(item, (files or {}).get(item["label"]), (logs or {}).get(item["label"]), options,
+                            self.alike.parse)
                     for item in self.data.get("items") or ()]
         self.services: list[Service] = sorted(services, key=lambda service: not service.member)
         self._by_label = {service.label: service for service in self.services}
@@ -80,7 +85,13 @@ class Stack:
         """What ``host`` means inside ``service`` (a label): see ``names.Resolution``. With ``port``, a
         container that publishes it is found behind ``host.docker.internal`` and the host's own
         addresses."""
-        return names.resolve(self._by_label[service], self.services, host, port)
+        asker = self._by_label[service]
+        name = names.plain(asker, host)
+        return names.resolve(asker, self._by_name.get(name, []) if name else self.services, host, port)
+
+    @cached_property
+    def _by_name(self) -> dict[str, list[Service]]:
+        return names.by_name(self.services)
 
 
 def url_problems(item: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:

@@ -65,6 +65,27 @@ def resolve(asker: Any, everyone: Iterable[Any], host: str | None, port: int | N
     return _named(asker, everyone, name)
 
 
+def by_name(everyone: Iterable[Any]) -> dict[str, list[Any]]:
+    """The services that a name may mean, on any network, for ``plain`` names."""
+    found: dict[str, dict[int, Any]] = {}
+    for service in everyone:
+        names = {name.lower() for name in service.own_names}
+        for network in service.networks:
+            names |= (known := service.names_on(network)) | {f"{name}.{network.lower()}" for name in known}
+        for name in names:
+            found.setdefault(name, {})[id(service)] = service
+    return {name: list(services.values()) for name, services in found.items()}
+
+
+def plain(asker: Any, host: str | None) -> str:
+    """The name, where only the services that bear it decide what it means to ``asker``; else empty."""
+    name = (host or "").strip().strip("[]").rstrip(".").lower()
+    if name == "localhost" or name.endswith(".localhost") or name in HOST_NAMES or _address(name) is not None:
+        return ""
+    shares = str(asker.item.get("network_mode") or "").startswith("container:")
+    return "" if shares or asker.item.get("extra_hosts") else name
+
+
 def _shares_with(asker: Any, everyone: list[Any]) -> Any:
     """The container whose network this one lives in (``network_mode: service:…``), else None."""
     kind, _, other = str(asker.item.get("network_mode") or "").partition(":")

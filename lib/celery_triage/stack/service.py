@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from difflib import SequenceMatcher
 from functools import cached_property
 from typing import Any
@@ -23,7 +23,8 @@ _ANYWHERE = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}
 
 class Service:
     """One container. ``item`` is its raw entry of the ``containers`` section; ``files`` is the data of its
-    ``files/<label>`` section, ``lines`` the lines of its ``logs/<label>``, ``options`` the user's."""
+    ``files/<label>`` section, ``lines`` the lines of its ``logs/<label>``, ``options`` the user's; ``read``
+    reads its command, as ``parse`` does."""
 
     def __init__(
         self,
@@ -31,8 +32,9 @@ class Service:
         files: Mapping[str, Any] | None = None,
         lines: list | None = None,
         options: Mapping[str, Any] | None = None,
+        read: Callable[..., Launch] = parse,
     ) -> None:
-        self.item = item
+        self.item, self._read = item, read
         self._files, self._lines, self._options = files or {}, lines or [], options or {}
         self.label: str = item["label"]
         self.name: str = item.get("name") or item["label"]
@@ -61,9 +63,9 @@ class Service:
         if not self.unwrapped.is_celery:
             return None
         flower = self.packages.get("flower") or {}
-        return parse(self.argv, (self.packages.get("celery") or {}).get("version"), env=self._environment,
-                     flower=False if flower.get("present") is False else flower.get("version"),
-                     expands=self.unwrapped.expands)
+        return self._read(self.argv, (self.packages.get("celery") or {}).get("version"),
+                          env=self._environment, expands=self.unwrapped.expands,
+                          flower=False if flower.get("present") is False else flower.get("version"))
 
     @property
     def packages(self) -> Mapping[str, Any]:

@@ -8,6 +8,7 @@ from celery_triage.checks.words import listed
 from celery_triage.lint.rules.registry import found, static
 from celery_triage.lint.subject import Subject
 from celery_triage.model import Finding
+from celery_triage.stack import Service
 
 #: Schedulers that hold a lock, so that only one of several sends (celery-redbeat 2).
 _LOCKING = ("redbeat",)
@@ -40,23 +41,14 @@ def beat_twice(subject: Subject) -> Iterator[Finding]:
                 thing="beat",
                 fix="Run beat once, in a service of its own.",
             )
-    seen: set[str] = set()
-    for first in beats:
-        if first.label in seen:
-            continue
-        group = [
-            one
-            for one in beats
-            if one is first
-            or (
-                subject.same_app(one, first)
-                and subject.together(one, first)
-                and one.app_module == first.app_module
-                and _same_broker(one, first)
-            )
-        ]
-        seen.update(one.label for one in group)
-        if len(group) > 1 and first.app_module and not subject.known[first.label].profiles:
+    groups: dict[tuple, list[Service]] = {}
+    for service in beats:
+        url = service.url("broker")
+        key = (subject.application(service), subject.profiles(service), service.app_module, url and url.text)
+        groups.setdefault(key, []).append(service)
+    for group in groups.values():
+        first = group[0]
+        if len(group) > 1 and subject.application(first) and first.app_module and not subject.profiles(first):
             yield found(
                 subject,
                 "BEA005",
@@ -69,8 +61,3 @@ def beat_twice(subject: Subject) -> Iterator[Finding]:
                 thing="beat",
                 fix="Let one of them be beat (a worker without -B).",
             )
-
-
-def _same_broker(one, other) -> bool:
-    texts = [service.url("broker").text if service.url("broker") else "" for service in (one, other)]
-    return texts[0] == texts[1]

@@ -15,8 +15,6 @@ from celery_triage.lint.subject import Subject, spread
 from celery_triage.model import Finding
 from celery_triage.stack import Service
 
-#: So many services are looked at for commands that cannot be read.
-_MOST_READ = 2000
 _NAMES = {
     "unknown_option": ("CMD001", "unknown-option"),
     "misplaced_option": ("CMD001", "misplaced-option"),
@@ -32,7 +30,7 @@ _NAMES = {
 def refused(subject: Subject) -> Iterator[Finding]:
     """Options and sub-commands that the possible versions of Celery refuse."""
     groups: dict[tuple, list[tuple[Service, Problem]]] = {}
-    for service in subject.services[:_MOST_READ]:
+    for service in subject.services:
         if not service.unwrapped.is_celery:
             _unreadable(subject, service)
     for service in subject.celery:
@@ -125,6 +123,8 @@ def _severity(
     """Critical only where every version that is possible refuses it, and nothing else can make it legal."""
     judged = [version for version in pin.minors if version != FOUR]
     service, problem = pairs[0]
+    if kind == "no_command":
+        return "notice"  # it prints its help and ends with 0: it may be meant so
     if not judged or set(versions) != set(judged):
         return "warning"
     if FOUR in pin.minors and four.took(problem):
@@ -133,8 +133,6 @@ def _severity(
         meant = problem.candidates[:1]
         typo = meant and SequenceMatcher(None, problem.token, meant[0]).ratio() >= 0.75
         return "critical" if typo else "warning"
-    if kind == "no_command":
-        return "notice"
     if kind == "unknown_option" and not problem.candidates:
         return "notice"
     if _hidden_entrypoint(subject, service) and service.unwrapped.assumed:

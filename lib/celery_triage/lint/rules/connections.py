@@ -227,6 +227,12 @@ def driver_not_listed(subject: Subject) -> Iterator[Finding]:
             )
 
 
+def _server_of(subject: Subject, service: Service, url: Url) -> tuple:
+    """Services that share this put tasks into, and take them from, one server for one application."""
+    parsed = url.parsed
+    return (parsed.host, parsed.port, subject.application(service), subject.profiles(service))
+
+
 @static("BRK004", "broker-wrong-database")
 def other_database(subject: Subject) -> Iterator[Finding]:
     """Producer and worker of one application on different databases of one Redis."""
@@ -237,19 +243,19 @@ def other_database(subject: Subject) -> Iterator[Finding]:
             continue
         if subject.sure(service, url.var) and (service.is_celery or service.role == "app"):
             brokers.append((service, url))
-    workers = [(one, url) for one, url in brokers if one.role == "worker" and one in subject.celery]
+    workers: dict[tuple, list[tuple[Service, Url]]] = {}
+    for one, url in brokers:
+        if one.role == "worker" and one.unwrapped.is_celery:
+            workers.setdefault(_server_of(subject, one, url), []).append((one, url))
     for service, url in brokers:
         if service.role == "worker" or service.role == "flower":
             continue
-        mine = [
-            (one, other)
-            for one, other in workers
-            if other.parsed.host == url.parsed.host
-            and other.parsed.port == url.parsed.port
-            and subject.same_app(one, service)
-            and subject.together(one, service)
-        ]
-        if mine and all((other.parsed.database or "0") != (url.parsed.database or "0") for _, other in mine):
+        read = workers.get(_server_of(subject, service, url), [])
+        database = url.parsed.database or "0"
+        if any((other.parsed.database or "0") == database for _, other in read):
+            continue
+        mine = read if subject.application(service) else []
+        if mine:
             names = listed([one.label for one, _ in mine])
             yield found(
                 subject,

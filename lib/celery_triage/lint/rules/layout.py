@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from celery_triage.checks.words import listed, verb
@@ -14,8 +15,8 @@ from celery_triage.lint.subject import Subject
 from celery_triage.model import Finding
 from celery_triage.stack import Service
 
-#: So many services are compared with each other.
-_MOST = 1000
+#: Addresses of the host that stand for all of them.
+_EVERYWHERE = ("", "0.0.0.0")
 _BUILT_IN = ("default", "host", "none", "bridge")
 
 
@@ -133,7 +134,7 @@ def ports_twice(subject: Subject) -> Iterator[Finding]:
     Services that only different profiles start are not compared.
     """
     taken: dict[tuple[int, str], list[tuple[str, Service, Node]]] = {}
-    for service in subject.services[:_MOST]:
+    for service in subject.services:
         known = subject.known[service.label]
         seen: set[tuple[int, str]] = set()
         for item in (known.node.get("ports") or Node(None, "", 0)).items():
@@ -155,17 +156,14 @@ def ports_twice(subject: Subject) -> Iterator[Finding]:
                             fix="Publish no fixed port there, or start it once.",
                         )
     for (port, _), users in taken.items():
+        # Services that only a profile starts are not compared, nor addresses that are not known.
+        sure = [user for user in users if not subject.profiles(user[1]) and "$" not in user[0]]
+        everywhere = sum(host in _EVERYWHERE for host, _, _ in sure)
+        on = Counter(host for host, _, _ in sure)
         clash = [
             (service, item)
-            for host, service, item in users
-            if any(
-                other is not service
-                and subject.together(service, other)
-                and not subject.known[other.label].profiles
-                and ("$" not in host + where)
-                and (host in ("", "0.0.0.0") or where in ("", "0.0.0.0") or host == where)
-                for where, other, _ in users
-            )
+            for host, service, item in sure
+            if (len(sure) if host in _EVERYWHERE else on[host] + everywhere) > 1
         ]
         if len(clash) > 1:
             services = [service for service, _ in clash]
@@ -207,7 +205,7 @@ def container_names(subject: Subject) -> Iterator[Finding]:
     Services that only different profiles start are not compared.
     """
     borne: dict[str, list[Service]] = {}
-    for service in subject.services[:_MOST]:
+    for service in subject.services:
         node = subject.known[service.label].node.get("container_name")
         name = subject.project.text(node)
         if not name or variables.unknown(name):
@@ -227,10 +225,11 @@ def container_names(subject: Subject) -> Iterator[Finding]:
                 fix="Take container_name out.",
             )
     for name, services in borne.items():
+        kinds = Counter(map(subject.profiles, services))
         clash = [
             one
             for one in services
-            if any(other is not one and subject.together(one, other) for other in services)
+            if kinds[subject.profiles(one)] > 1
         ]
         if len(clash) > 1:
             yield found(

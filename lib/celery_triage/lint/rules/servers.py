@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 
 from celery_triage.checks.words import listed
 from celery_triage.lint.rules.registry import found, static
@@ -109,13 +109,11 @@ def database_differs(subject: Subject) -> Iterator[Finding]:
 @static("BRK003", "queue-without-consumer", "notice")
 def default_queue(subject: Subject) -> Iterator[Finding]:
     """Workers of one application that all name queues, none of them the default one."""
-    workers = [one for one in subject.celery if one.role == "worker"]
-    seen: set[str] = set()
-    for first in workers:
-        if first.label in seen:
-            continue
-        group = [one for one in workers if one is first or subject.same_app(one, first)]
-        seen.update(one.label for one in group)
+    groups: dict[Hashable, list[Service]] = {}
+    for service in subject.celery:
+        if service.role == "worker":
+            groups.setdefault(subject.application(service) or service.label, []).append(service)
+    for group in groups.values():
         queues = [one.queues for one in group]
         if not all(queues) or any("celery" in told or any("$" in name for name in told) for told in queues):
             continue
