@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 import celery_triage
+from celery_triage.checks import RULES
 from celery_triage.explain.codes import code_of, log_codes, page
 from celery_triage.signatures import catalogue, load, match
 from celery_triage.signatures.sieve import Sieve
@@ -69,6 +70,11 @@ def test_a_signature_has_what_a_reader_needs(name: str) -> None:
         return
     code = code_of(one.code)
     assert code.name != "own-signature" and (one.do or code.do)
+
+
+def test_no_code_has_two_names() -> None:
+    """What a rule is called, the log's code is called: a code of a rule has no second entry."""
+    assert not set(RULES) & set(log_codes())
 
 
 @pytest.mark.parametrize("code", sorted(log_codes()))
