@@ -163,11 +163,13 @@ def live(*, project: str = "", only: Iterable[str] = (), since: str = "") -> Evi
     try:
         return collect(CollectOptions(project=project or None, since=since or None, only=sections))
     except (CannotCollect, ValueError) as error:
-        raise CannotLook(f"{str(error).rstrip('.')}. {hint()}") from None
+        why = str(error).rstrip(".").replace("with -p", "by project = …")
+        raise CannotLook(f"{why}. {hint()}") from None
 
 
 def hint() -> str:
-    """Where the recorded incident lies, as a sentence, with its path as seen from the folder of the
-    runbooks."""
+    """Where the recorded incident lies, as a sentence: its path from the folder in which the notebook runs,
+    or the whole path where that is shorter."""
     recorded_incident = Path(__file__).resolve().parents[2] / RECORDED
-    return f"To look at the recorded incident instead, set evidence = {os.path.relpath(recorded_incident)!r}."
+    path = min(os.path.relpath(recorded_incident), str(recorded_incident), key=len)
+    return f"To look at the recorded incident instead, set evidence = {path!r}."

@@ -112,7 +112,8 @@ def causes_of(diagnosis: Diagnosis, *, anchors: bool = False) -> Shown:
 def cause_cards(look: Look) -> Shown:
     """Each cause as a card: proof, remedy, verification."""
     found = look.diagnosis.cause_findings
-    return cards.cards(found, empty="No cause was found.")
+    numbered = [cards.card(finding, number=n) for n, finding in enumerate(found, 1)]
+    return stacked(*numbered) if numbered else sentence("No cause was found.", "ok")
 
 
 def unknown(look: Look) -> Shown:
@@ -146,7 +147,7 @@ def next_steps(look: Look, here: str = "") -> Shown:
         runbook = runbooks.showing(finding.code)
         if runbook is not None and runbook.name != here:
             steps.setdefault(runbook.name, []).append(finding.title)
-            titles[runbook.name] = runbook.title
+            titles[runbook.name] = f"{runbook.label}: {runbook.title}"
     shown = [
         {"link": f"{name}.ipynb", "name": titles[name], "why": "shows: " + "; ".join(why) + "."}
         for name, why in steps.items()
@@ -155,7 +156,7 @@ def next_steps(look: Look, here: str = "") -> Shown:
         shown.append(
             {
                 "link": "00_triage.ipynb",
-                "name": "Back to the whole",
+                "name": "00 triage: back to the whole",
                 "why": "the causes in their order, with each remedy.",
             }
         )
