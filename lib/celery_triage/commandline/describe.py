@@ -90,7 +90,9 @@ def version_of(package):
 
 
 def describe_celery():
-    """The ``celery`` group of Celery 5."""
+    """The ``celery`` group of Celery 5; of Celery 4 what ``describe_celery_4`` says."""
+    if version_of("celery").startswith("4."):
+        return describe_celery_4()
     from celery.bin.celery import celery
 
     described = {
@@ -102,6 +104,83 @@ def describe_celery():
     }
     described["root"]["commands"].pop("flower", None)  # a plug-in: it has its own table
     return described
+
+
+def describe_action(action):
+    """One argument of an argparse parser, in the form that ``describe_param`` gives a click parameter."""
+    kinds = {int: "IntParamType", float: "FloatParamType"}
+    described = {
+        "kind": "option" if action.option_strings else "argument",
+        "name": action.dest,
+        "type": {"name": kinds.get(action.type, "StringParamType")},
+    }
+    if action.choices:
+        described["type"]["choices"] = [str(choice) for choice in action.choices]
+    if action.option_strings:
+        described["opts"] = list(action.option_strings)
+        if action.nargs == 0:
+            described["is_flag"] = True
+        if type(action).__name__ == "_VersionAction":
+            described["is_eager"] = True
+    else:
+        described["nargs"] = -1 if action.nargs == "*" else action.nargs or 1
+    return described
+
+
+def describe_parser(parser):
+    """The arguments of an argparse parser without its help, and whether it takes shortened names."""
+    params = [describe_action(action) for action in parser._actions if action.dest != "help"]
+    # argparse of 2.7 and 3.4 always takes them; ``allow_abbrev`` came with 3.5 and is True unless refused.
+    return {"params": params, "context": {"allow_abbrev": bool(getattr(parser, "allow_abbrev", True))}}
+
+
+def describe_celery_4():
+    """The ``celery`` command of Celery 4, whose commands each make an argparse parser.
+
+    ``keeps_preload``: whether the commands see ``-A`` and its like a second time; ``removed_flags``: what the
+    worker drops in silence; ``least_args``: a command with fewer words behind it ends with exit code 64."""
+    from celery import Celery
+    from celery.bin.celery import CeleryCommand
+    from celery.utils.log import LOG_LEVELS
+
+    try:
+        from inspect import getfullargspec
+    except ImportError:
+        from inspect import getargspec as getfullargspec
+
+    app = Celery("tables", broker="memory://", backend="cache+memory://")
+    top = CeleryCommand(app=app)
+    before = top.Parser()
+    top.add_compat_options(before, [top.add_preload_arguments])
+    root = describe_parser(before)
+    root["commands"] = {}
+    for name, made in sorted(CeleryCommand.commands.items()):
+        command = made(app=app)
+        if name in ("multi", "flower"):  # they read their own words, no parser has them
+            root["commands"][name] = {"params": [], "context": {"allow_extra_args": True}}
+            continue
+        described = describe_parser(command.create_parser("celery", name))
+        for param in described["params"]:
+            if param["name"] == "loglevel" and name in ("worker", "beat"):
+                levels = sorted(level for level in LOG_LEVELS if not isinstance(level, int))
+                param["type"] = {"name": "LogLevel", "choices": levels}
+        spec = getfullargspec(command.run)
+        needed = len(spec.args) - 1 - len(spec.defaults or ())
+        if name in ("inspect", "control"):
+            needed = 1  # ``run`` raises its own UsageError without one
+        if needed > 0:
+            described["context"]["least_args"] = needed
+        root["commands"][name] = described
+    root["commands"].pop("flower", None)
+    return {
+        "parser": "argparse",
+        "celery": version_of("celery"),
+        "click": None,
+        "python": ".".join(map(str, sys.version_info[:2])),
+        "keeps_preload": not isinstance(top.parse_preload_options(["celery", "worker"]), tuple),
+        "removed_flags": sorted(getattr(CeleryCommand.commands["worker"], "removed_flags", ())),
+        "root": root,
+    }
 
 
 def describe_flower():

@@ -11,8 +11,9 @@ the options are the same, save in 5.3 (5.3.0 lacks ``--optimization`` as the lon
 surplus words of ``inspect`` and ``control``); compared in the sources of the first and last release of each
 minor.
 
-A version whose commands are not click's (4.x) needs a ``describe_…`` of its own that yields the same shape
-with another ``"parser"``; nothing else changes."""
+Celery 4 has argparse parsers (``"parser": "argparse"``), described in the same shape. Its releases run under
+Python 3.6: ``celery.backends.async`` of 4.0 to 4.2 is a syntax error from 3.7 on. One release stands for its
+minor version there too; ``keeps_preload`` and the log levels of the last patch release are taken."""
 
 from __future__ import annotations
 
@@ -43,8 +44,24 @@ class Release:
         return ".".join(self.version.split(".")[:2])
 
 
+#: What Python 3.6 runs of the packages that Celery 4 needs; a pip of that age does not choose by itself.
+_OF_36 = (
+    "importlib-metadata==4.8.3",
+    "typing-extensions==4.1.1",
+    "zipp==3.6.0",
+    "vine==1.3.0",
+    "pytz==2022.1",
+    "amqp==2.6.1",
+    "kombu==4.6.11",
+    "future==0.18.3",
+)
 #: ``setuptools<81``: Celery 5.0 and 5.1 find plug-ins by ``pkg_resources``, which later ones left out.
 RELEASES = (
+    Release("celery", "4.0.2", "3.6", ("billiard==3.5.0.5", *_OF_36)),
+    Release("celery", "4.1.1", "3.6", ("billiard==3.5.0.5", *_OF_36)),
+    Release("celery", "4.2.2", "3.6", ("billiard==3.5.0.5", *_OF_36)),
+    Release("celery", "4.3.1", "3.6", ("billiard==3.6.4.0", *_OF_36)),
+    Release("celery", "4.4.7", "3.6", ("billiard==3.6.4.0", *_OF_36)),
     Release("celery", "5.0.5", "3.9", ("setuptools<81",)),
     Release("celery", "5.1.2", "3.9", ("setuptools<81",)),
     Release("celery", "5.2.7", "3.9", ("setuptools<81",)),

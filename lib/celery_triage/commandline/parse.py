@@ -1,4 +1,5 @@
-"""Judge a Celery command line by the options of one released version, with click itself as the parser.
+"""Judge a Celery command line by the options of one released version, with click itself as the parser
+(Celery 4: argparse, see ``four``).
 
 The commands are rebuilt from the option tables, so that ``--queues=x``, ``--queues x``, ``-Qx`` and ``-c4``
 mean what they mean in the image. What an application adds to ``celery worker`` itself
@@ -19,7 +20,7 @@ from typing import Any
 import click
 
 from celery_triage.commandline import flower as tornado
-from celery_triage.commandline import refusals, tables
+from celery_triage.commandline import four, refusals, tables
 from celery_triage.commandline.levels import Level, Levels
 from celery_triage.commandline.problem import Problem
 from celery_triage.commandline.rebuild import Builder
@@ -34,13 +35,14 @@ class Launch:
 
     ``options`` and ``global_options`` hold, by click's parameter name (``queues``, ``schedule_filename``),
     only what is given on the line or by the environment (``from_env`` names the variable). ``exit_code`` is
-    2 with a problem (1 with one that only Flower's own parser refuses), 0 where Celery only prints something
-    (help, version, no sub-command) and ends, None where it goes on. ``error`` is the first problem's
-    sentence. ``app`` is what ``-A`` says, also where it
-    stands in the wrong place. ``problems`` stand in the order in which they would stop it.
+    2 with a problem (1 with one that only Flower's own parser refuses; Celery 4 has 1 and 64 too), 0 where
+    Celery only prints something (help, version, no sub-command) and ends, None where it goes on. ``error``
+    is the first problem's sentence. ``app`` is what ``-A`` says, also where it stands in the wrong place.
+    ``problems`` stand in the order in which they would stop it.
 
-    ``version_judged`` is the minor version whose options were taken, empty where nothing was judged (Celery
-    4); ``exact``: it is the version in the image, so that what is refused here is refused there.
+    ``version_judged`` is the minor version whose options were taken, empty where nothing was judged (before
+    Celery 4.0); ``exact``: it is the version in the image, so that what is refused here is refused there.
+    ``abbreviated``: long options that are written in part and the whole name that Celery 4 takes them for.
     """
 
     argv: tuple[str, ...]
@@ -57,6 +59,7 @@ class Launch:
     ends: str = ""
     from_env: Mapping[str, str] = field(default_factory=dict)
     exact: bool = False
+    abbreviated: Mapping[str, str] = field(default_factory=dict)
 
 
 def parse(
@@ -86,11 +89,15 @@ def parse(
         flower_table = tables.table(with_flower.minor, "flower")
         minors = (with_flower.minor,) if with_flower.exact else tables.versions("flower")
         judges_flower = tuple(tables.table(minor, "flower") for minor in minors)
-    root = Builder(env or {}, expands).root(table, flower_table)
-    app_first = any(param["type"]["name"] == "App" for param in table["root"]["params"])
-    reading = _Reading(tuple(words), root, app_first)
+    reading: _Reading | four.Reading
+    if table["parser"] == "argparse":
+        reading, has_flower = four.Reading(words, table, env or {}, expands, flower is not False), True
+    else:
+        root = Builder(env or {}, expands).root(table, flower_table)
+        app_first = any(param["type"]["name"] == "App" for param in table["root"]["params"])
+        reading, has_flower = _Reading(tuple(words), root, app_first), "flower" in root.commands
     read = reading.read()
-    if read.get("subcommand") == "flower" and "flower" in root.commands and not read["problems"]:
+    if read.get("subcommand") == "flower" and has_flower and not read["problems"]:
         behind = [(index, word) for index, word in reading.behind if word != "--help"]
         refused = tornado.problems(behind, judges_flower, env or {}, expands)
         if refused and not read["ends"]:

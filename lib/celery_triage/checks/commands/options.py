@@ -18,6 +18,7 @@ from celery_triage.checks.registry import Look, Prediction, check
 from celery_triage.checks.reports import healed, reported
 from celery_triage.checks.words import listed, verb
 from celery_triage.commandline import Problem, parse, versions
+from celery_triage.commandline.four import FAILURE
 from celery_triage.model import Finding, Option, Proof, Remedy
 from celery_triage.remedies import Changes, alive, changes, recreate
 from celery_triage.stack import Service
@@ -41,7 +42,7 @@ _WITH_VALUE = ("-A", "--app", "-b", "--broker", "--result-backend", "--loader", 
     needs=("containers", "files/*"),
     uses=("logs/*", "events", "compose"),
     step="options",
-    predicts=(Prediction((*DEATHS, "LOG001"), exits=(REFUSED,)),),
+    predicts=(Prediction((*DEATHS, "LOG001"), exits=(REFUSED, FAILURE)),),
     also=("misplaced-option", "bad-option-value", "unexpected-argument"),
 )
 def unknown_option(look: Look) -> Iterator[Finding]:
@@ -53,8 +54,9 @@ def unknown_option(look: Look) -> Iterator[Finding]:
     order of Celery 4), a value that is missing or not allowed, and words that belong nowhere are found.
 
     ## Why
-    Celery ends with exit code 2 before it looks at broker, driver or database, so it hides whatever is wrong
-    with those. With a restart policy the container restarts for ever.
+    Celery ends with exit code 2 (Celery 4 with 1 for an unknown log level) before it looks at broker, driver
+    or database, so it hides whatever is wrong with those. With a restart policy the container restarts for
+    ever.
 
     ## Looks like
     `Error: No such option: --queue (Possible options: --exclude-queues, --queues)` (click up to 8.1) or
@@ -80,7 +82,7 @@ def unknown_option(look: Look) -> Iterator[Finding]:
             continue
         problems = [problem for problem in launch.problems if problem.kind in _NAMES]
         if not celery_version(service):
-            problems = [problem for problem in problems if _wrong_for_all(service, problem)]
+            problems = [problem for problem in problems if _wrong_for_all(look, service, problem)]
             look.needs_file(service, "the version of Celery in the image is not known")
         for problem in problems:
             key = (_NAMES[problem.kind], problem.option or problem.token, ",".join(problem.candidates))
@@ -91,11 +93,15 @@ def unknown_option(look: Look) -> Iterator[Finding]:
     yield from healed(look)
 
 
-def _wrong_for_all(service: Service, problem: Problem) -> bool:
-    """Whether every known version refuses the same word."""
-    return all(
-        any(other.index == problem.index for other in parse(service.argv, version).problems)
-        for version in versions()
+def _wrong_for_all(look: Look, service: Service, problem: Problem) -> bool:
+    """Whether every known version refuses the same word. Celery 4 takes long options that are written in part
+    (``--queue``); that counts only as long as the process has not been seen to refuse this very option."""
+    launches = [parse(service.argv, version) for version in versions()]
+    takes = [
+        launch for launch in launches if all(other.index != problem.index for other in launch.problems)
+    ]
+    return all(problem.option in launch.abbreviated for launch in takes) and (
+        not takes or look.seen(service).effect(problem.option, (REFUSED,))
     )
 
 
@@ -116,7 +122,7 @@ def _refused_option(look: Look, name: str, option: str, found: Sequence[tuple[Se
     for service, own in found:
         proof.append(Proof("containers", f"{service.label}: {_around(service, own)}"))
         proof += look.seen(service).proof(option)
-        seen.append(look.seen(service).effect(option, (REFUSED,)))
+        seen.append(look.seen(service).effect(option, (service.launch.exit_code or REFUSED,)))
     proof.append(Proof("files/" + services[0].label, services[0].launch.how))
     return look.finding(
         title,

@@ -9,6 +9,7 @@ from celery_triage.checks.registry import Look, Prediction, check
 from celery_triage.checks.reports import healed, reported
 from celery_triage.checks.words import listed, verb
 from celery_triage.commandline import Problem
+from celery_triage.commandline.four import USAGE
 from celery_triage.model import Finding, Proof, Remedy
 from celery_triage.remedies import alive, recreate
 from celery_triage.stack import Service
@@ -21,7 +22,7 @@ from celery_triage.stack import Service
     needs=("containers", "files/*"),
     uses=("logs/*", "events", "compose"),
     step="subcommand",
-    predicts=(Prediction((*DEATHS, "LOG001"), exits=(REFUSED,)),),
+    predicts=(Prediction((*DEATHS, "LOG001"), exits=(REFUSED, USAGE)),),
     also=("flower-not-installed", "no-subcommand"),
 )
 def subcommand_not_available(look: Look) -> Iterator[Finding]:
@@ -34,7 +35,8 @@ def subcommand_not_available(look: Look) -> Iterator[Finding]:
     come from a package that is not there. Without any sub-command Celery prints its help and ends.
 
     ## Why
-    Celery ends with exit code 2 at once (0 without a sub-command), and a restart policy makes a loop of it.
+    Celery ends with exit code 2 at once (0 without a sub-command; Celery 4 with 64 in both cases), and a
+    restart policy makes a loop of it.
 
     ## Looks like
     `Error: No such command 'flower'.` and `Restarting (2)` in `docker ps` (Celery 5.4 to 5.7).
@@ -76,14 +78,15 @@ def _no_subcommand(look: Look, name: str, word: str, pairs: Sequence[tuple[Servi
         "flower-not-installed": f"{names} cannot start: Flower is not installed in the image",
         "no-subcommand": f"{names} {verb(services, 'ends', 'end')} at once: the command names no sub-command",
     }.get(name, f"{names} cannot start: Celery has no command {word}")
-    exits = (0,) if name == "no-subcommand" else (REFUSED,)
+    usual = 0 if name == "no-subcommand" else REFUSED
+    exits = {launch.exit_code for service in services if (launch := service.launch)} | {usual}
     proof = [Proof("containers", f"{service.label}: {' '.join(service.argv[:12])}") for service in services]
     for service in services:
         if name == "flower-not-installed":
             where = listed(look.files(service).get("site_packages") or ())
             proof.append(Proof(f"files/{service.label}", f"no package flower in {where or 'the image'}"))
         proof += look.seen(service).proof(word)
-    seen = all(look.seen(service).effect(word, exits) for service in services)
+    seen = all(look.seen(service).effect(word, exits - {None}) for service in services)
     return look.finding(
         title,
         name=name,

@@ -8,8 +8,7 @@ from difflib import SequenceMatcher
 from celery_triage.checks.commands.shared import surely
 from celery_triage.checks.words import listed, shown, verb
 from celery_triage.commandline import Launch, Problem
-from celery_triage.lint import four
-from celery_triage.lint.pins import FOUR, Pin
+from celery_triage.lint.pins import Pin
 from celery_triage.lint.rules.registry import found, static
 from celery_triage.lint.subject import Subject, spread
 from celery_triage.model import Finding
@@ -40,6 +39,8 @@ def refused(subject: Subject) -> Iterator[Finding]:
         ):
             continue
         for problem, versions in _problems(subject.launches(service)):
+            if subject.pin(service).open and all(version.startswith("4.") for version in versions):
+                continue  # an option that is newer than Celery 4, where nothing says that Celery 4 is meant
             if "$" in problem.token or "`" in problem.token:
                 why = "a part of its command stands in a variable"
                 subject.note(service.label, why, "CMD001")
@@ -121,13 +122,11 @@ def _severity(
     subject: Subject, kind: str, pin: Pin, versions: Sequence[str], pairs: Sequence[tuple[Service, Problem]]
 ) -> str:
     """Critical only where every version that is possible refuses it, and nothing else can make it legal."""
-    judged = [version for version in pin.minors if version != FOUR]
     service, problem = pairs[0]
     if kind == "no_command":
         return "notice"  # it prints its help and ends with 0: it may be meant so
-    if not judged or set(versions) != set(judged):
-        return "warning"
-    if FOUR in pin.minors and four.took(problem):
+    takes = [version for version in pin.minors if version not in versions]
+    if not all(_shortened(subject, service, problem, version) for version in takes):
         return "warning"
     if kind == "unknown_command":
         meant = problem.candidates[:1]
@@ -140,13 +139,20 @@ def _severity(
     return "critical"
 
 
+def _shortened(subject: Subject, service: Service, problem: Problem, version: str) -> bool:
+    """Whether a version takes a refused option only because Celery 4 lets names be shortened, and nothing
+    says that this image has Celery 4: nobody writes ``--queue`` for the sake of that."""
+    launch = subject.launches(service).get(version)
+    return subject.pin(service).open and launch is not None and problem.option in launch.abbreviated
+
+
 def _hidden_entrypoint(subject: Subject, service: Service) -> bool:
     """Whether an entrypoint that cannot be read may change the words of the command."""
     return bool(service.item["entrypoint"]) and not service.unwrapped.is_celery
 
 
 def _wrong_for(pin: Pin, versions: Sequence[str]) -> str:
-    judged = [version for version in pin.minors if version != FOUR]
+    judged = pin.minors
     told = f"Celery {spread(versions)}"
     if set(versions) == set(judged):
         return f"wrong for {told}, the version here" if len(judged) == 1 and pin.how else f"wrong for {told}"

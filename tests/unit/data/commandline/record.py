@@ -2,6 +2,8 @@
 
     python record.py PYTHON     (an interpreter that imports the Celery to ask)
 
+Celery 4 has its own lines beside them (``lines_four.txt``) and its own file, ``outcomes_four.json``.
+
 The application stands in for the worker and beat themselves: where the command line lets them start, it
 says so and ends. Everything before that is Celery's own. Writes ``outcomes.json`` (exit code and what was
 printed, by Celery's minor version) and the ``--help`` output of the main commands as
@@ -33,6 +35,8 @@ class App(Celery):
 app = App("proj", broker="memory://", backend="cache+memory://")
 """
 BROKEN = "import nothing_of_that_name\n"
+#: Of Celery 4 ``__main__.py: error: …`` (argparse), ``Error: …`` and ``Unknown level …``.
+ERROR = re.compile(r"Error:|\S+: error: |Unknown level ")
 HELP = ("", "worker", "beat", "inspect", "control", "events", "purge", "shell", "call", "multi")
 
 
@@ -65,26 +69,29 @@ def main() -> None:
         [
             python,
             "-c",
-            "import celery; from importlib.metadata import version; "
-            "print(celery.__version__, version('click'))",
+            "import celery\ntry:\n from importlib.metadata import version\n click = version('click')\n"
+            "except ImportError:\n click = '-'\nprint(celery.__version__, click)",
         ],
         check=True,
         text=True,
         capture_output=True,
     ).stdout.split()
     minor = ".".join(versions[0].split(".")[:2])
-    path = HERE / "outcomes.json"
+    four = minor.startswith("4.")
+    path = HERE / ("outcomes_four.json" if four else "outcomes.json")
+    lines = (HERE / "lines.txt").read_text().splitlines()
+    lines += (HERE / "lines_four.txt").read_text().splitlines() if four else []
     outcomes = json.loads(path.read_text()) if path.exists() else {}
     recorded = outcomes[minor] = {"celery": versions[0], "click": versions[1], "lines": {}}
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "proj.py").write_text(APP)
         Path(folder, "broken.py").write_text(BROKEN)
-        for line in (HERE / "lines.txt").read_text().splitlines():
+        for line in lines:
             if line.startswith("#") or not line:
                 continue
             done = run(python, line, folder)
             printed = [text.strip() for text in plain(done.stdout, folder).splitlines() if text.strip()]
-            places = [place for place, text in enumerate(printed) if text.startswith("Error:")]
+            places = [place for place, text in enumerate(printed) if ERROR.match(text)]
             error = printed[places[0]] if places else ""
             if error == "Error:":  # the sentence stands on the lines behind it
                 error = " ".join(printed[places[0] : places[0] + 3])
