@@ -1,0 +1,148 @@
+"""What starts Celery in Compose files: wrappers taken off, scripts unread; the versions an image can hold."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from linted import HEALTHY, found, judged
+
+WRAPPED = [
+    "sh -c '{}'",
+    'bash -lc "{}"',
+    'bash -c "cd /app && exec {}"',
+    "sh -c 'python manage.py migrate; {}'",
+    "sh -c 'sleep 5 && {}'",
+    "wait-for-it redis:6379 -- {}",
+    "./wait-for-it.sh redis:6379 -t 30 -- {}",
+    "dockerize -wait tcp://redis:6379 -timeout 30s {}",
+    "watchmedo auto-restart -d . -p '*.py' -R -- {}",
+    'watchfiles --filter python "{}"',
+    "hupper -m {}",
+    "poetry run {}",
+    "uv run --no-dev {}",
+    "pipenv run {}",
+    "pdm run {}",
+    "python -m {}",
+    "gosu app {}",
+    "su-exec app:app {}",
+    "tini -- {}",
+    "nice -n 10 {}",
+    "timeout 3600 {}",
+    "env PYTHONPATH=/app {}",
+    "sh -c 'PYTHONPATH=/app C_FORCE_ROOT=1 {}'",
+    "/usr/bin/env {}",
+    "tini -s -- gosu app poetry run {}",
+]
+
+
+def starts(command: str) -> str:
+    quoted = json.dumps(command)  # YAML reads JSON's text
+    return HEALTHY.replace("celery -A shop worker -l info -c 4", quoted)
+
+
+@pytest.mark.parametrize("wrapper", WRAPPED)
+def test_the_command_behind_a_wrapper_is_judged_with_its_line(tmp_path, wrapper):
+    """A misspelt option is found behind it, and the right one is quiet."""
+    told = judged(tmp_path / "wrong", starts(wrapper.format("celery -A shop worker --concurency=2")))
+    assert found(told) == {"CMD001": "critical"} and told.diagnosis.findings[0].proof[0].line == 7
+    assert not found(
+        judged(tmp_path / "right", starts(wrapper.format("celery -A shop worker --concurrency=2")))
+    )
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "/app/start.sh",
+        "bash ./celery.sh",
+        "/start-celeryworker",
+        "./bin/worker",
+        "python -c 'import celery'",
+        "supervisord -n",
+        "sh -c 'celery -A shop worker --loglevel \"info'",
+    ],
+)
+def test_what_cannot_be_read_is_said_to_be_unknown_and_not_judged(tmp_path, command):
+    """A script, code on the command line, a supervisor, an open quote: a note with the codes left open."""
+    told = judged(tmp_path, starts(command).replace("worker:", "celery_worker:"))
+    assert not found(told) and told.celery == ()
+    ((about, _, open_codes),) = [note for note in told.notes if "CMD001" in note[2]]
+    assert about == "celery_worker" and "CMD002" in open_codes
+    outcomes = {one.code: one.outcome for one in told.diagnosis.outcomes}
+    assert outcomes["CMD001"] == "unknown"
+
+
+def test_list_and_block_commands_and_entrypoints_are_read(tmp_path):
+    """`command` as a list, as a folded block, and the whole of it in `entrypoint`."""
+    wrong = "celery -A shop worker --concurency=2"
+    lists = HEALTHY.replace("celery -A shop worker -l info -c 4", json.dumps(wrong.split()))
+    folded = HEALTHY.replace(
+        "celery -A shop worker -l info -c 4", ">\n      celery -A shop worker\n      --concurency=2"
+    )
+    entry = HEALTHY.replace("command: celery -A shop worker -l info -c 4", f"entrypoint: {wrong}")
+    for number, text in enumerate((lists, folded, entry)):
+        told = judged(tmp_path / str(number), text)
+        assert found(told) == {"CMD001": "critical"}, text
+        assert "--concurency" in told.diagnosis.findings[0].proof[0].text
+
+
+BUILT = HEALTHY.replace("image: shop", "build: .").replace("-A shop worker", "worker -A shop")
+POETRY = '[[package]]\nname = "celery"\nversion = "5.3.6"\n'
+PIPFILE = json.dumps({"default": {"celery": {"version": "==5.3.6"}, "redis": {"version": "==5.0"}}})
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "version"),
+    [
+        ("requirements.txt", "celery[redis]==5.3.6  # why\n", "5.3"),
+        ("requirements/base.txt", "redis\ncelery[redis]>=5.3,<5.4\n", "5.3"),
+        ("pyproject.toml", '[project]\nname = "a"\ndependencies = ["celery[redis]~=5.3.0"]\n', "5.3"),
+        (
+            "pyproject.toml",
+            '[tool.poetry.dependencies]\ncelery = {version = "~5.3", extras = ["redis"]}\n',
+            "5.3",
+        ),
+        ("poetry.lock", POETRY + '[[package]]\nname = "redis"\nversion = "5.0.0"\n', "5.3"),
+        ("uv.lock", POETRY, "5.3"),
+        ("pdm.lock", POETRY, "5.3"),
+        ("Pipfile.lock", PIPFILE, "5.3"),
+        ("Pipfile", '[packages]\ncelery = "~=5.3.0"\n', "5.3"),
+    ],
+)
+def test_lists_and_locks_beside_the_dockerfile_say_the_version(tmp_path, name, text, version):
+    """The order of Celery 4 is critical where the list allows 5.3 alone, and the finding says by what."""
+    files = {"docker-compose.yml": BUILT, "Dockerfile": "FROM python:3.12\nCOPY . .\n", name: text}
+    told = judged(tmp_path, files)
+    assert found(told)["CMD001"] == "critical", found(told)
+    assert f"Celery {version}, the version here" in told.diagnosis.findings[0].title
+    assert name.rsplit("/", 1)[-1] in told.how[0]
+
+
+def test_the_dockerfile_itself_may_say_version_command_and_environment(tmp_path):
+    """`RUN pip install celery==…`, `CMD` and `ENV` of the stage that is built."""
+    compose = (
+        "services:\n  worker: {build: {context: ., target: run}, restart: always}\n  redis: {image: redis}\n"
+    )
+    docker = (
+        "FROM python:3.12 AS base\nRUN pip install 'celery[redis]==5.4.0' \\\n    requests\n"
+        "FROM base AS run\nENV CELERY_BROKER_URL=redis://redsi:6379/0\n"
+        'CMD ["celery", "-A", "shop", "worker", "--concurency=2"]\nFROM base AS web\nCMD ["gunicorn", "x"]\n'
+    )
+    told = judged(tmp_path, {"docker-compose.yml": compose, "Dockerfile": docker})
+    assert found(told) == {"CMD001": "critical", "URL003": "notice"}, found(told)
+    assert "celery==5.4.0 in Dockerfile" in told.how[0]
+
+
+def test_a_list_that_allows_all_or_is_not_there_leaves_the_version_open(tmp_path):
+    """`celery` without a version, and no list at all: judged against all versions, and the finding names
+    those for which it is wrong."""
+    for number, files in enumerate(({"requirements.txt": "celery\n"}, {})):
+        told = judged(
+            tmp_path / str(number), {"docker-compose.yml": BUILT, "Dockerfile": "FROM x\n", **files}
+        )
+        assert (
+            found(told)["CMD001"] == "warning"
+            and "wrong for Celery 5.0 to 5.7" in told.diagnosis.findings[0].title
+        )
+        assert told.how == ()

@@ -1,0 +1,203 @@
+"""Compose files as Compose itself reads them: merged, extended, included, filled in."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+
+import pytest
+from linted import HEALTHY, found, judged
+
+from celery_triage.lint.containers import containers
+from celery_triage.lint.project import load
+from celery_triage.lint.variables import unknown
+
+WORKER = "celery -A shop worker"
+
+
+def compose_reads(folder, *files: str) -> dict | None:
+    """What `docker compose config` makes of the files; None where there is no Compose here."""
+    words = [part for name in files for part in ("-f", name)]
+    environment = {"PATH": os.environ["PATH"], "HOME": str(folder)}
+    try:
+        done = subprocess.run(
+            ["docker", "compose", *words, "--profile", "*", "config", "--format", "json"],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env=environment,
+            check=False,
+        )
+    except FileNotFoundError:
+        return None
+    if "is not a docker command" in done.stderr or "unknown shorthand flag" in done.stderr:
+        return None
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def merged(lists: str) -> dict[str, str]:
+    return {
+        "a.yml": f"services: {{w: {{image: s, command: {WORKER}, {lists}}}}}\n",
+        "b.yml": "services: {w: {command: [celery, beat], environment: {A: '2', B: b}, "
+        "ports: ['81:80'], networks: [inner]}}\nnetworks: {inner: {}, outer: {}}\n",
+    }
+
+
+PROJECTS = {
+    "two files, lists and mappings mixed": merged(
+        "environment: [A=1, C=c], ports: ['80:80'], networks: {outer: {aliases: [x]}}"
+    ),
+    "reset and override": {
+        "a.yml": "services: {w: {image: s, command: run, environment: {A: '1', B: '2'}, ports: ['80:80']}}\n",
+        "b.yml": "services: {w: {command: !reset null, environment: !override {C: '3'}, ports: !reset []}}\n",
+    },
+    "anchors and merge keys": {
+        "a.yml": "x-base: &base {image: s, environment: &env {A: '1'}}\n"
+        "services:\n  w: {<<: *base, command: a}\n"
+        "  v: {<<: *base, environment: {<<: *env, B: '2'}}\n"
+    },
+    "extends in the same and in another file": {
+        "a.yml": "services:\n  base: {image: s, environment: [A=1], command: a}\n"
+        "  w: {extends: base, environment: {B: '2'}}\n"
+        "  v: {extends: {file: sub/common.yml, service: far}, command: [b, c]}\n",
+        "sub/common.yml": "services:\n  near: {image: t, environment: {N: n}}\n"
+        "  far: {extends: {service: near}, env_file: far.env, ports: ['90-91:90-91/udp']}\n",
+        "sub/far.env": "FAR=1\nN=file\n",
+    },
+    "include with variables of its own folder": {
+        "a.yml": "include: [sub/more.yml]\nservices: {w: {image: s, depends_on: [r]}}\n",
+        "sub/more.yml": "services: {r: {image: redis, env_file: r.env}}\n",
+        "sub/r.env": "R=1\n",
+    },
+    "env files, the later wins, environment above them": {
+        "a.yml": "services: {w: {image: s, "
+        "env_file: [one.env, {path: two.env}, {path: no.env, required: false}],"
+        " environment: {C: own}}}\n",
+        "one.env": "A=1\nB=1\nC=1\n# note\nexport D='x y'\n",
+        "two.env": 'B=2\nE="q"\n',
+    },
+    "variables and their forms": {
+        "a.yml": "services: {w: {image: 's:${TAG:-1}', command: 'run ${A} ${B-b} ${E:-e} ${A:+there} $$HOME',"
+        " environment: {URL: 'redis://${HOST:-redis}:${PORT-6379}/0'}}}\n",
+        ".env": "A=1\nE=\n",
+    },
+    "profiles, long and short ports": {
+        "a.yml": "services:\n  w:\n    image: s\n    profiles: [x]\n"
+        "    ports: [{target: 80, published: '8080', host_ip: 127.0.0.1}]\n"
+        "  v: {image: s, ports: ['127.0.0.1:81:80', '82:80/udp', '83']}\n"
+    },
+    "text and list commands": {
+        "a.yml": 'services:\n  w: {image: s, command: "sh -c \'a b\' \\"c d\\""}\n'
+        "  v: {image: s, entrypoint: [x, 'y z']}\n"
+        "  u:\n    image: s\n    command: >-\n      celery -A x\n      worker\n"
+    },
+}
+
+
+@pytest.mark.parametrize("name", PROJECTS)
+def test_files_are_merged_as_compose_merges_them(tmp_path, name):
+    """Services, command, entrypoint, environment, networks and published ports are those that the real
+    `docker compose config` gives."""
+    files = PROJECTS[name]
+    for path, text in files.items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(text)
+    given = [path for path in files if "/" not in path and path.endswith(".yml")]
+    theirs = compose_reads(tmp_path, *given)
+    if theirs is None:
+        pytest.skip("there is no docker compose here")
+    project = load([str(tmp_path / path) for path in given])
+    assert not project.doubts
+    ours = {item["label"]: item for item in containers(project)[0]["items"]}
+    assert set(ours) == set(theirs["services"])
+    for label, their in theirs["services"].items():
+        mine = ours[label]
+        dollars = json.loads(json.dumps(their).replace("$$", "$"))
+        assert mine["cmd"] == (dollars.get("command") or []), label
+        assert mine["entrypoint"] == (dollars.get("entrypoint") or []), label
+        assert mine["env"] == (dollars.get("environment") or {}), label
+        assert set(mine["networks"]) == set(their.get("networks") or {}), label
+        published = {
+            (
+                f"{port.get('host_ip', '0.0.0.0')}:{port['published']}" if port.get("published") else None,
+                port["target"],
+                port["protocol"],
+            )
+            for port in their.get("ports") or ()
+        }
+        assert {(port["host"], port["container"], port["protocol"]) for port in mine["ports"]} == published, (
+            label
+        )
+        assert mine["image"] == their["image"]
+
+
+def test_a_base_that_is_not_here_leaves_the_service_open(tmp_path):
+    """`extends` of a file or a service that is missing: what is there is judged, names are not."""
+    text = "services: {w: {extends: {file: %s, service: b}, command: %s, networks: [outer]}}\n"
+    told = judged(tmp_path, {"docker-compose.yml": text % ("gone.yml", WORKER + " --concurency=2")})
+    assert found(told) == {"CMD001": "critical"}
+    assert told.unreadable == ((str(tmp_path / "gone.yml"), "there is no such file"),)
+
+
+def test_extends_and_include_in_circles_end(tmp_path):
+    """Two services that extend each other, two files that include each other: an answer, at once."""
+    circle = "services: {a: {extends: b, image: x}, b: {extends: a, image: x}}\n"
+    assert judged(tmp_path / "1", circle).services == ("a", "b")
+    include = {
+        "docker-compose.yml": "include: [b.yml]\n" + HEALTHY,
+        "b.yml": "include: [docker-compose.yml]\n",
+    }
+    assert "worker" in judged(tmp_path / "2", include).services
+
+
+def test_an_include_that_is_not_here_may_define_the_broker(tmp_path):
+    """A host that the missing file may bear is unknown, not wrong."""
+    told = judged(tmp_path, "include: [gone.yml]\n" + HEALTHY.replace("//redis:", "//broker:"))
+    assert "URL003" not in found(told) and told.unreadable[0][0].endswith("gone.yml")
+    assert any("gone.yml" in why for _, why, codes in told.notes if "URL003" in codes)
+
+
+def test_services_of_different_profiles_are_not_held_against_each_other(tmp_path):
+    """The same port and name under two profiles clash only when both start; without profiles they do."""
+    both = (
+        "services:\n  a: {image: s, %sports: ['80:80'], container_name: x}\n"
+        "  b: {image: s, %sports: ['80:80'], container_name: x}\n"
+    )
+    assert not found(judged(tmp_path / "1", both % ("profiles: [dev], ", "profiles: [prod], ")))
+    assert set(found(judged(tmp_path / "2", both % ("", "")))) == {"CMP002", "CMP003"}
+
+
+def test_the_first_format_is_judged_and_said_to_be_old(tmp_path):
+    """Services at the top level, links as names: the worker's option is found all the same."""
+    text = "redis: {image: redis}\nworker:\n  build: .\n  links: ['redis:broker']\n"
+    text += f"  command: {WORKER} --concurency=2\n"
+    told = judged(tmp_path, text)
+    assert found(told) == {"CMD001": "critical", "CMP008": "warning", "CMP005": "notice"}
+
+
+def test_an_env_file_that_is_not_here_leaves_its_variables_open(tmp_path):
+    """Without `-A` the missing file may hold CELERY_APP; with a file that does not, it is told."""
+    text = HEALTHY.replace("-A shop ", "").replace("image: shop", "image: shop\n    env_file: w.env")
+    told = judged(tmp_path / "1", text)
+    assert "CMP004" not in found(told) and any(
+        "w.env" in why for _, why, codes in told.notes if "CMP004" in codes
+    )
+    assert "CMP004" in found(judged(tmp_path / "2", {"docker-compose.yml": text, "w.env": "A=1\n"}))
+    assert "CMP004" not in found(
+        judged(tmp_path / "3", {"docker-compose.yml": text, "w.env": "CELERY_APP=shop\n"})
+    )
+
+
+def test_a_plain_null_is_no_text(tmp_path):
+    """`null`, `~` and nothing are no value, with libyaml too; in quotes they are text."""
+    (tmp_path / "a.yml").write_text(
+        'services: {w: {image: s, environment: {A: null, B: ~, C: , D: "null"}}}\n'
+    )
+    project = load([str(tmp_path / "a.yml")])
+    values = {name: node.value for name, node in project.services["w"].get("environment").pairs().items()}
+    assert values == {"A": None, "B": None, "C": None, "D": "null"}
+    env = containers(project)[0]["items"][0]["env"]
+    assert env["D"] == "null" and env["A"] == "${A}" and not unknown(env["D"])

@@ -1,0 +1,161 @@
+"""Every rule that ``lint`` reports by: one project where it fires, and the same project mended."""
+
+from __future__ import annotations
+
+import pytest
+from linted import HEALTHY, found, judged
+
+from celery_triage.lint.rules import STATIC
+
+PING = "healthcheck: {test: [CMD-SHELL, 'celery -A shop inspect ping%s'], timeout: 20s}"
+BEAT = "  beat: {image: shop, restart: always, command: celery -A shop beat, %s}\n"
+SQL = """
+services:
+  redis: {image: redis:7}
+  db: {image: postgres:16, environment: {POSTGRES_DB: shop, POSTGRES_PASSWORD: x}}
+  worker:
+    image: shop
+    restart: always
+    command: celery -A shop worker
+    environment: {CELERY_RESULT_BACKEND: "db+postgresql://postgres:x@db:5432/%s"}
+"""
+LIMIT = "image: shop\n    deploy: {resources: {limits: {memory: %s, cpus: '%s'}}}"
+WITH_PASSWORD = HEALTHY.replace("redis://redis:6379/0", "'redis://:${PW}@redis:6379/0'")
+WEB = HEALTHY + (
+    "  web: {image: shop, restart: always, command: gunicorn shop.wsgi, "
+    "environment: {CELERY_BROKER_URL: 'redis://redis:6379/%s'}}\n"
+)
+BUILT = HEALTHY.replace("image: shop", "build: .")
+
+
+def worker(words: str) -> str:
+    """The sound project with further keys at its worker."""
+    return HEALTHY.replace("image: shop", "image: shop\n    " + words)
+
+
+def requirements(text: str, compose: str = BUILT) -> dict[str, str]:
+    return {"docker-compose.yml": compose, "Dockerfile": "FROM python:3.12\n", "requirements.txt": text}
+
+
+FLOWER = BUILT + "  flower: {build: ., command: celery -A shop flower, restart: always}\n"
+#: code, severity, a project where it fires, the same one mended
+CASES = [
+    ("CMD001", "critical", HEALTHY.replace("-c 4", "--concurency 4"), HEALTHY),
+    (
+        "CMD002",
+        "notice",
+        requirements("celery\nredis\n", FLOWER),
+        requirements("celery\nredis\nflower\n", FLOWER),
+    ),
+    ("CMD002", "critical", HEALTHY.replace("shop worker", "shop wroker"), HEALTHY),
+    ("URL001", "critical", HEALTHY.replace("redis://redis:6379", "redsi://redis:6379"), HEALTHY),
+    ("URL002", "notice", requirements("celery==5.4.0\n"), requirements("celery[redis]==5.4.0\n")),
+    ("URL003", "warning", HEALTHY.replace("//redis:6379", "//localhost:6379"), HEALTHY),
+    (
+        "URL004",
+        "warning",
+        HEALTHY.replace("image: redis:7", "image: redis:7, command: redis-server --requirepass geheim99"),
+        HEALTHY.replace(
+            "image: redis:7", "image: redis:7, command: redis-server --requirepass geheim99"
+        ).replace("//redis:6379", "//:geheim99@redis:6379"),
+    ),
+    ("DBS001", "warning", SQL % "results", SQL % "shop"),
+    ("BRK003", "notice", HEALTHY.replace("-c 4", "-Q mail"), HEALTHY.replace("-c 4", "-Q mail,celery")),
+    ("BRK004", "warning", WEB % 1, WEB % 0),
+    (
+        "BEA005",
+        "warning",
+        HEALTHY.replace("-c 4", "-B") + BEAT % "environment: {CELERY_BROKER_URL: redis://redis:6379/0}",
+        HEALTHY + BEAT % "environment: {CELERY_BROKER_URL: redis://redis:6379/0}",
+    ),
+    (
+        "HLT001",
+        "warning",
+        HEALTHY + BEAT % (PING % " -d beat@x"),
+        HEALTHY + BEAT % "healthcheck: {disable: true}",
+    ),
+    ("HLT002", "warning", worker(PING % " -d mail@x"), worker("hostname: w\n    " + PING % " -d celery@w")),
+    (
+        "HLT003",
+        "warning",
+        worker(PING % "").replace("20s", "1s"),
+        worker(PING % ""),
+    ),
+    (
+        "HLT004",
+        "notice",
+        worker(PING % "") + "  other: {image: shop, restart: always, command: celery -A shop worker}\n",
+        worker("hostname: w\n    " + PING % " -d celery@w")
+        + "  other: {image: shop, restart: always, command: celery -A shop worker}\n",
+    ),
+    (
+        "HLT005",
+        "warning",
+        HEALTHY.replace("image: shop", LIMIT % ("64M", 1)).replace("-c 4", "-c 16"),
+        HEALTHY.replace("image: shop", LIMIT % ("128M", 1)).replace("-c 4", "-c 16"),
+    ),
+    (
+        "CMP001",
+        "critical",
+        worker("networks: [inner]"),
+        worker("networks: [inner]") + "networks: {inner: {}}\n",
+    ),
+    (
+        "CMP002",
+        "warning",
+        worker("ports: ['80:1']") + "  w: {image: i, ports: ['80:80']}\n",
+        worker("ports: ['80:1']") + "  w: {image: i, ports: ['127.0.0.1:81:80']}\n",
+    ),
+    (
+        "CMP003",
+        "warning",
+        worker("container_name: a") + "  w: {image: i, container_name: a}\n",
+        worker("container_name: a") + "  w: {image: i, container_name: b}\n",
+    ),
+    ("CMP004", "warning", HEALTHY.replace("-A shop ", ""), HEALTHY),
+    ("CMP005", "notice", HEALTHY.replace("restart: always", "labels: {}"), HEALTHY),
+    (
+        "CMP006",
+        "notice",
+        worker("depends_on: [redis]"),
+        worker("depends_on: {redis: {condition: service_healthy}}"),
+    ),
+    ("CMP007", "warning", worker("image: other"), HEALTHY),
+    (
+        "CMP008",
+        "warning",
+        "worker: {image: shop, command: celery -A shop worker, restart: always}\n",
+        HEALTHY,
+    ),
+    (
+        "CMP009",
+        "notice",
+        {"docker-compose.yml": WITH_PASSWORD, ".env": "OTHER=1\n"},
+        {"docker-compose.yml": WITH_PASSWORD, ".env": "PW=1\n"},
+    ),
+    ("CMP010", "critical", worker("labels: {a: '${X'}").replace("-c 4", "-c ${X"), HEALTHY),
+]
+
+
+@pytest.mark.parametrize(("code", "severity", "broken", "mended"), CASES)
+def test_a_rule_fires_on_its_fault_and_is_quiet_on_the_mended_file(tmp_path, code, severity, broken, mended):
+    """Each with its severity, the line that proves it, and nothing of it once the file is mended."""
+    told = judged(tmp_path / "broken", broken)
+    assert found(told).get(code) == severity, found(told)
+    assert all(one.proof and one.proof[0].line for one in told.diagnosis.findings if one.code == code)
+    assert code not in found(judged(tmp_path / "mended", mended))
+
+
+def test_every_rule_that_lint_has_is_among_the_cases():
+    """A new rule needs a case that fires and one that does not."""
+    assert {rule.code for rule in STATIC} | {"HLT002"} == {code for code, *_ in CASES}
+
+
+def test_a_project_of_ten_thousand_services_is_judged_whole(tmp_path):
+    """All are judged, in bounded memory; names and queues that differ cost little (6 s of processor time)."""
+    one = "  w{0}: {{image: shop, restart: always, command: celery -A shop worker -Q q{0} -n w{0}@%h, {1}}}\n"
+    url = "environment: {CELERY_BROKER_URL: redis://redis:6379/0}"
+    text = "services:\n  redis: {image: redis:7}\n" + "".join(one.format(n, url) for n in range(9999))
+    told = judged(tmp_path, text + one.format(9999, url).replace("-Q", "--queue"))
+    assert len(told.celery) == 10_000 and "w9999" in told.diagnosis.findings[0].services
+    assert told.diagnosis.findings[0].code == "CMD001" and not told.unreadable
