@@ -107,6 +107,25 @@ def test_the_remedy_changes_the_option_alone_where_it_stands():
     )
 
 
+def test_celery_4_is_judged_by_its_own_parser():
+    """The image has 4.4.7: what argparse refuses is found by that version's table, confirmed by its words."""
+    stack = Incident().package("celery", True, "4.4.7").replace_in_commands("--queues ", "--nope ")
+    for label in WORKERS:
+        stack.loop(label, 2, ["celery: error: unrecognized arguments: --nope mail"])
+    found = cause(stack, "unknown-option")
+    assert (found.object, set(found.services)) == ("--nope", set(WORKERS))
+    assert found.title.endswith("cannot start: Celery 4.4.7 knows no option --nope")
+    assert any("judged by the options of Celery 4.4 (4.4.7)" in proof.text for proof in found.proof)
+
+
+def test_what_celery_4_takes_is_no_finding_there():
+    """`celery worker -A app --queue=mail -l warn` starts with Celery 4.4.7; the worker dies otherwise."""
+    stack = Incident().package("celery", True, "4.4.7").replace_in_commands("--queues ", "--queue=")
+    for label in WORKERS:
+        stack.loop(label, 1, ["Traceback (most recent call last):", "RuntimeError: no"])
+    assert "CMD001" not in {found.code for found in diagnose(stack.evidence()).findings}
+
+
 def test_an_option_with_its_value_behind_a_blank_is_the_same_option():
     """`--queue mail` fails as `--queue=mail` does."""
     found = cause(unknown_option("--queues ", "--queue "), "unknown-option")
