@@ -448,3 +448,10 @@ def test_the_services_of_a_file_that_is_only_extended_are_none_of_the_project(tm
     assert values(told, "mail", "image") == ["app:1"]
     assert values(told, "mail", "profiles") == [["mail"]] and values(told, "mail", "scale") == ["2"]
     assert {file["path"]: file["extended"] for file in told.data["files"]} == {base: False, common: True}
+
+
+def test_a_plain_null_is_no_value_and_a_quoted_one_is_text():
+    """libyaml calls the style of a plain scalar empty, PyYAML's own parser None: `null` is none in both."""
+    text = "services: {w: {environment: {A: null, B: ~, C: , D: 'null', E: \"~\"}}}"
+    told = document.parse(text).service("w").place("environment").value
+    assert told == {"A": None, "B": None, "C": None, "D": "null", "E": "~"}

@@ -237,7 +237,8 @@ def plain(node: yaml.Node, budget: list[int] | None = None, depth: int = 0) -> A
         return [plain(item, budget, depth + 1) for item in node.value]
     if isinstance(node, yaml.MappingNode):
         return {name: plain(value, budget, depth + 1) for name, value in _pairs(node, budget).items()}
-    return None if node.style is None and node.value in _NULLS else node.value
+    bare = not node.style and node.value in _NULLS  # libyaml says "" for plain, PyYAML None
+    return None if bare else node.value
 
 
 def _walk(root: yaml.Node | None) -> Iterator[yaml.Node]:

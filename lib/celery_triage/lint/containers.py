@@ -17,6 +17,7 @@ from typing import Any
 from celery_triage.lint import variables
 from celery_triage.lint.dockerfile import Dockerfile, dockerfile_of
 from celery_triage.lint.merging import named, names
+from celery_triage.lint.ports import ports
 from celery_triage.lint.project import Project
 from celery_triage.lint.reading import Missing, Node, Unreadable
 
@@ -70,30 +71,30 @@ def _item(project: Project, name: str, node: Node, known: Known, aliases: set[st
     if known.docker is not None:
         cmd = known.docker.cmd if cmd is None and entrypoint is None else cmd
         entrypoint = known.docker.entrypoint if entrypoint is None else entrypoint
-    mode = _text(project, node.get("network_mode"))
+    mode = project.written(node.get("network_mode"))
     return {
         "label": name,
-        "name": _text(project, node.get("container_name")) or f"{project.name or 'project'}-{name}-1",
+        "name": project.written(node.get("container_name")) or f"{project.name or 'project'}-{name}-1",
         "id": identity,
         "service": name,
         "project": project.name or None,
         "number": 1,
         "member": True,
-        "image": _text(project, node.get("image")),
+        "image": project.written(node.get("image")),
         "image_id": "",
         "entrypoint": entrypoint or [],
         "cmd": cmd or [],
         "env": _environment(project, node, known),
-        "working_dir": _text(project, node.get("working_dir")),
-        "user": _text(project, node.get("user")),
-        "hostname": _text(project, node.get("hostname")) or identity,
+        "working_dir": project.written(node.get("working_dir")),
+        "user": project.written(node.get("user")),
+        "hostname": project.written(node.get("hostname")) or identity,
         "labels": {},
         "restart_policy": {"name": _restart(project, node), "max": 0},
         "limits": _limits(project, node),
         "healthcheck": _healthcheck(project, node.get("healthcheck")),
-        "ports": _ports(project, node),
+        "ports": ports(project, node),
         "network_mode": f"container:{mode[8:]}" if mode.startswith("service:") else mode,
-        "extra_hosts": [f"{host}:{_text(project, at)}" for host, at in _hosts(node).items()],
+        "extra_hosts": [f"{host}:{project.written(at)}" for host, at in _hosts(node).items()],
         "networks": _networks(project, name, node, mode, aliases),
         "mounts": [],
         "samples": [{"status": "running"}],
@@ -104,19 +105,14 @@ def _none() -> Node:
     return Node(None, "", 0)
 
 
-def _text(project: Project, node: Node | None) -> str:
-    """The text with unknown variables written as ``${NAME}``; empty where there is none."""
-    return variables.written(project.text(node) or "")
-
-
 def _words(project: Project, node: Node | None) -> list[str] | None:
     """A command: a list as it stands, a text split as Compose splits it (no shell). None where it is not
     set."""
     if node is None or node.value is None:
         return None
     if isinstance(node.value, list):
-        return [_text(project, item) for item in node.value]
-    text = _text(project, node)
+        return [project.written(item) for item in node.value]
+    text = project.written(node)
     try:
         return shlex.split(text)
     except ValueError:
@@ -167,7 +163,7 @@ def _environment(project: Project, node: Node, known: Known) -> dict[str, str]:
             else:
                 env.setdefault(name, f"${{{name}}}")
             continue
-        env[name] = _text(project, at)
+        env[name] = project.written(at)
         if "$" not in (at.text or "").replace("$$", ""):
             known.env_sure.add(name)
     return env
@@ -175,7 +171,7 @@ def _environment(project: Project, node: Node, known: Known) -> dict[str, str]:
 
 def _count(project: Project, node: Node) -> int:
     for at in (node.get("deploy", "replicas"), node.get("scale")):
-        text = _text(project, at)
+        text = project.written(at)
         if text.isdigit():
             return min(int(text), 10_000)
     return 1
@@ -183,8 +179,8 @@ def _count(project: Project, node: Node) -> int:
 
 def _restart(project: Project, node: Node) -> str:
     if node.get("deploy", "restart_policy") is not None:
-        return _text(project, node.get("deploy", "restart_policy", "condition")) or "any"
-    return _text(project, node.get("restart")).partition(":")[0] or "no"
+        return project.written(node.get("deploy", "restart_policy", "condition")) or "any"
+    return project.written(node.get("restart")).partition(":")[0] or "no"
 
 
 def size(text: str) -> int:
@@ -210,8 +206,8 @@ def seconds(text: str) -> float | None:
 
 
 def _limits(project: Project, node: Node) -> dict[str, Any]:
-    memory = _text(project, node.get("deploy", "resources", "limits", "memory") or node.get("mem_limit"))
-    cpus = _text(project, node.get("deploy", "resources", "limits", "cpus") or node.get("cpus"))
+    memory = project.written(node.get("deploy", "resources", "limits", "memory") or node.get("mem_limit"))
+    cpus = project.written(node.get("deploy", "resources", "limits", "cpus") or node.get("cpus"))
     try:
         processors = float(cpus)
     except ValueError:
@@ -220,74 +216,24 @@ def _limits(project: Project, node: Node) -> dict[str, Any]:
 
 
 def _healthcheck(project: Project, node: Node | None) -> dict[str, Any] | None:
-    if node is None or _text(project, node.get("disable")).lower() == "true":
+    if node is None or project.written(node.get("disable")).lower() == "true":
         return None
     test = node.get("test")
     if test is None:
         return None
-    words = [_text(project, item) for item in test.items()]
+    words = [project.written(item) for item in test.items()]
     if isinstance(test.value, str):
         words = ["CMD-SHELL", *words]
     if not words or words[0] == "NONE":
         return None
-    retries = _text(project, node.get("retries"))
+    retries = project.written(node.get("retries"))
     return {
         "test": words,
-        "interval_s": seconds(_text(project, node.get("interval"))) or 30.0,
-        "timeout_s": seconds(_text(project, node.get("timeout"))) or 30.0,
-        "start_period_s": seconds(_text(project, node.get("start_period"))) or 0.0,
+        "interval_s": seconds(project.written(node.get("interval"))) or 30.0,
+        "timeout_s": seconds(project.written(node.get("timeout"))) or 30.0,
+        "start_period_s": seconds(project.written(node.get("start_period"))) or 0.0,
         "retries": int(retries) if retries.isdigit() else 3,
     }
-
-
-def _ports(project: Project, node: Node) -> list[dict[str, Any]]:
-    found = []
-    for item in (node.get("expose") or _none()).items():
-        inner = _text(project, item).partition("/")[0]
-        if inner.isdigit():
-            found.append({"container": int(inner), "protocol": "tcp", "host": None})
-    for item in (node.get("ports") or _none()).items():
-        for host, published, inner, protocol in published_ports(project, item):
-            found.append(
-                {
-                    "container": inner,
-                    "protocol": protocol,
-                    "host": f"{host or '0.0.0.0'}:{published}" if published else None,
-                }
-            )
-    return found
-
-
-def published_ports(project: Project, item: Node) -> list[tuple[str, int, int, str]]:
-    """(address on the host, port there or 0, port inside, protocol) of one entry of ``ports``, of both
-    syntaxes; none for what is not known (ranges count for each port, up to 100)."""
-    if isinstance(item.value, dict):
-        host = _text(project, item.get("host_ip"))
-        outer, inner = _text(project, item.get("published")), _text(project, item.get("target"))
-        protocol = _text(project, item.get("protocol")) or "tcp"
-    else:
-        text, _, protocol = _text(project, item).partition("/")
-        found = re.fullmatch(r"(?:(\[[^\]]+\]|\d+\.[\d.]+|[A-Za-z][\w.-]*):)?(?:([\d-]*):)?([\d-]+)", text)
-        if not found:
-            return []
-        host, outer, inner = found[1] or "", found[2] or "", found[3]
-        protocol = protocol or "tcp"
-    inside, outside = _range(inner), _range(outer)
-    if not inside or (outer and not outside):
-        return []
-    if outside and len(outside) != len(inside):
-        return []
-    return [
-        (host.strip("[]"), outside[at] if outside else 0, port, protocol) for at, port in enumerate(inside)
-    ]
-
-
-def _range(text: str) -> list[int]:
-    first, _, last = text.partition("-")
-    if not first.isdigit() or (last and not last.isdigit()) or len(first) > 5 or len(last) > 5:
-        return []
-    low, high = int(first), int(last or first)
-    return list(range(low, high + 1)) if low <= high < low + 100 else []
 
 
 def _networks(
@@ -301,7 +247,7 @@ def _networks(
     result = {}
     for network, at in told.items():
         network = variables.written(project.variables.put_in(network))
-        given = [_text(project, alias) for alias in (at.get("aliases") or _none()).items()]
-        address = _text(project, at.get("ipv4_address")) or None
+        given = [project.written(alias) for alias in (at.get("aliases") or _none()).items()]
+        address = project.written(at.get("ipv4_address")) or None
         result[network] = {"aliases": [name, *given, *sorted(links)], "ip": address}
     return result

@@ -81,6 +81,10 @@ class Project:
         """The text of a node, variables put in."""
         return None if node is None or node.text is None else self.variables.put_in(node.text)
 
+    def written(self, node: Node | None) -> str:
+        """The text with unknown variables written as ``${NAME}``; empty where there is none."""
+        return variables.written(self.text(node) or "")
+
     def line(self, file: str, line: int) -> str:
         """A line of a file as it stands; empty where there is none."""
         told = self.reads.get(file)

@@ -71,7 +71,7 @@ class Subject:
         return cache[key]
 
     def launches(self, service: Service) -> Mapping[str, Launch]:
-        """The command as each possible version of Celery reads it; Celery 4 only where it has a table."""
+        """The command as each possible version of Celery reads it."""
         cache = self.__dict__.setdefault("_launches", {})
         env = {name: value for name, value in service._environment.items() if "$" not in value}
         key = (tuple(service.argv), tuple(sorted(env.items())), self.pin(service).minors)

@@ -45,7 +45,8 @@ def refused(subject: Subject) -> Iterator[Finding]:
                 why = "a part of its command stands in a variable"
                 subject.note(service.label, why, "CMD001")
                 continue
-            key = (problem.kind, problem.token, problem.option, versions, subject.pin(service).how)
+            sort = (subject.pin(service).how, _meant_for_four(subject, service))
+            key = (problem.kind, problem.token, problem.option, versions, sort)
             groups.setdefault(key, []).append((service, problem))
     for (kind, *_, versions, _), pairs in groups.items():
         told = _told(subject, kind, versions, pairs)
@@ -143,7 +144,22 @@ def _shortened(subject: Subject, service: Service, problem: Problem, version: st
     """Whether a version takes a refused option only because Celery 4 lets names be shortened, and nothing
     says that this image has Celery 4: nobody writes ``--queue`` for the sake of that."""
     launch = subject.launches(service).get(version)
-    return subject.pin(service).open and launch is not None and problem.option in launch.abbreviated
+    if launch is None or not subject.pin(service).open or _meant_for_four(subject, service):
+        return False
+    return problem.option in launch.abbreviated
+
+
+def _meant_for_four(subject: Subject, service: Service) -> bool:
+    """Whether a command that Celery 4 takes as a whole has words that only Celery 4 takes, under their whole
+    names (``celery worker -A app``, ``-l warn``)."""
+    launches = subject.launches(service)
+    newest = next(reversed(launches.values()), None)
+    return newest is not None and any(
+        version.startswith("4.")
+        and not launch.problems
+        and any(problem.option not in launch.abbreviated for problem in newest.problems)
+        for version, launch in launches.items()
+    )
 
 
 def _hidden_entrypoint(subject: Subject, service: Service) -> bool:
@@ -252,6 +268,8 @@ def flower_not_installed(subject: Subject) -> Iterator[Finding]:
         launches = list(subject.launches(service).values())
         if not launches or launches[-1].subcommand != "flower" or service.argv[0].endswith("flower"):
             continue
+        if service.item["image"].partition(":")[0].endswith("/flower"):
+            continue  # mher/flower and its copies
         pin = subject.pin(service)
         if pin.packages is None or "celery" not in pin.packages:
             subject.note(service.label, "whether Flower is in its image is not written here", "CMD002")
