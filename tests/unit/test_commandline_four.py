@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from celery_triage.commandline import parse, tables, versions
+from celery_triage.lint import lint
 
 DATA = Path(__file__).parent / "data" / "commandline"
 OUTCOMES = json.loads((DATA / "outcomes_four.json").read_text(encoding="utf-8"))
@@ -147,3 +148,26 @@ def test_every_minor_version_has_a_table_and_says_so() -> None:
 def test_odd_words_never_raise(argv: list[str]) -> None:
     """Whatever stands there, the line is read."""
     assert parse(argv, "4.4.7").version_judged == "4.4"
+
+
+def linted(tmp_path: Path, image: str, command: str) -> list[tuple[str, str]]:
+    """The severity and title of what lint says of CMD001 for one worker."""
+    path = tmp_path / "docker-compose.yml"
+    path.write_text(f"services:\n  worker:\n    image: {image}\n    command: {command}\n", encoding="utf-8")
+    findings = lint([str(path)]).diagnosis.findings
+    return [(one.severity, one.title) for one in findings if one.code == "CMD001"]
+
+
+def test_lint_judges_celery_4_where_the_image_says_so(tmp_path: Path) -> None:
+    """Shortened names and -A behind the sub-command are right for 4.4; a misspelt option is wrong for it."""
+    assert linted(tmp_path, "celery:4.4", "celery worker -A shop --queue=mail -l warn") == []
+    ((severity, title),) = linted(tmp_path, "celery:4.4", "celery worker -A shop --quues=mail")
+    assert severity == "critical" and "wrong for Celery 4.4, the version here" in title
+
+
+def test_lint_without_a_version_takes_a_command_of_celery_4_for_one(tmp_path: Path) -> None:
+    """`--queue` is critical in a command of Celery 5, a warning in one that Celery 4 takes as a whole."""
+    five = linted(tmp_path, "shop", "celery -A shop worker --queue=mail")
+    assert [severity for severity, _ in five] == ["critical"] and "right for 4.0 to 4.4" in five[0][1]
+    four = linted(tmp_path, "shop", "celery worker -A shop --queue=mail")
+    assert {severity for severity, _ in four} == {"warning"} and len(four) == 2
