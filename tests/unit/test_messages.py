@@ -15,7 +15,11 @@ from celery_triage.explain.codes import code_of, log_codes, page
 from celery_triage.signatures import catalogue, load, match
 from celery_triage.signatures.sieve import Sieve
 
-MESSAGES = yaml.safe_load((Path(__file__).parent / "data" / "messages.yml").read_text(encoding="utf-8"))
+DATA = Path(__file__).parent / "data"
+#: Recorded from the real software (``messages/record.py``): the signature, and the case.
+RECORDED = {path.stem: path.read_text(encoding="utf-8") for path in DATA.glob("messages/*.txt")}
+WRITTEN = yaml.safe_load((DATA / "messages.yml").read_text(encoding="utf-8"))
+MESSAGES = WRITTEN | {name: text.split("\n", 1)[1] for name, text in RECORDED.items()}
 FAMILIES = sorted((Path(celery_triage.__file__).parent / "data" / "signatures").glob("*.yml"))
 SIGNATURES = {one.id: one for path in FAMILIES for one in load(path.read_text(encoding="utf-8"))}
 HEADS = {
@@ -36,7 +40,27 @@ def lines(text: str) -> list[str]:
 
 def test_each_signature_has_its_text() -> None:
     """A signature of a family without a text to show it is not admitted, and no text is left over."""
-    assert set(MESSAGES) == set(SIGNATURES)
+    recorded = {name.split(".")[0] for name in RECORDED}
+    assert recorded | set(WRITTEN) == set(SIGNATURES)
+    assert not recorded & set(WRITTEN), "what was recorded needs no written text"
+
+
+@pytest.mark.parametrize("name", sorted(RECORDED))
+def test_a_recording_names_the_software(name: str) -> None:
+    """Who said it stands above the words, and the signature names the recording among its sources."""
+    by = RECORDED[name].split("\n", 1)[0]
+    assert re.fullmatch(r"## by: \S.*\d.*", by)
+    assert any(source.startswith("recorded") for source in SIGNATURES[name.split(".")[0]].sources)
+
+
+@pytest.mark.parametrize("name", sorted(SIGNATURES))
+def test_no_source_is_claimed_that_nobody_saw(name: str) -> None:
+    """A source is a recording, a file of a released version, a thread or page; else it says that it was not
+    seen."""
+    seen = re.compile(
+        r"recorded|not seen: |https://|program \S+|\S+ (?:in|of) \S.* ?\d|\w.*C source|libpq\.so|the "
+    )
+    assert all(seen.match(source) for source in SIGNATURES[name].sources), SIGNATURES[name].sources
 
 
 @pytest.mark.parametrize("name", sorted(MESSAGES))
@@ -44,6 +68,7 @@ def test_a_process_that_says_it_of_itself_is_heard(name: str) -> None:
     """The true positive: the very message, in the place where it is said."""
     said = [(one.signature, one.context) for one in match(lines(MESSAGES[name]))]
     roles = ("task",) if name in OF_TASKS else ("death", "running")
+    name = name.split(".")[0]
     assert any(signature == name and context in roles for signature, context in said), said
 
 
@@ -60,7 +85,7 @@ def test_a_task_that_quotes_it_is_not_taken_for_it(name: str) -> None:
     assert {one.context for one in match(log)} <= {"quoted"}
 
 
-@pytest.mark.parametrize("name", sorted(MESSAGES))
+@pytest.mark.parametrize("name", sorted(SIGNATURES))
 def test_a_signature_has_what_a_reader_needs(name: str) -> None:
     """A sentence, its sources, a code with a name and something to do; noise says why it is none."""
     one = SIGNATURES[name]
