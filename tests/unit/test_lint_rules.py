@@ -151,6 +151,17 @@ def test_every_rule_that_lint_has_is_among_the_cases():
     assert {rule.code for rule in STATIC} | {"HLT002"} == {code for code, *_ in CASES}
 
 
+def test_where_tasks_are_sent_is_code_and_said_to_be_unknown(tmp_path):
+    """Routes and `beat_schedule` are in no Compose file: with named queues the rule is unknown, not quiet."""
+    told = judged(tmp_path / "named", HEALTHY.replace("-c 4", "-Q mail,celery"))
+    (note,) = [note for note in told.notes if "BRK003" in note[2]]
+    assert note[0] == "worker" and "beat_schedule" in note[1]
+    outcomes = {one.code: one.outcome for one in told.diagnosis.outcomes}
+    assert outcomes["BRK003"] == "unknown" and told.verdict == "ok"
+    default = judged(tmp_path / "default", HEALTHY)
+    assert {one.code: one.outcome for one in default.diagnosis.outcomes}["BRK003"] == "quiet"
+
+
 def test_a_project_of_ten_thousand_services_is_judged_whole(tmp_path):
     """All are judged, in bounded memory; names and queues that differ cost little (6 s of processor time)."""
     one = "  w{0}: {{image: shop, restart: always, command: celery -A shop worker -Q q{0} -n w{0}@%h, {1}}}\n"

@@ -115,6 +115,9 @@ def default_queue(subject: Subject) -> Iterator[Finding]:
             groups.setdefault(subject.application(service) or service.label, []).append(service)
     for group in groups.values():
         queues = [one.queues for one in group]
+        if any(told != ["celery"] for told in queues):
+            why = "to which queues its routes and beat_schedule send stands in the application"
+            subject.note(listed([one.label for one in group], 4), why, "BRK003")
         if not all(queues) or any("celery" in told or any("$" in name for name in told) for told in queues):
             continue
         if any(subject.project.incomplete.get(one.label) for one in group) or subject.project.fragment:
