@@ -13,7 +13,7 @@ from celery_triage.lint.project import Project
 from celery_triage.lint.reading import Node
 from celery_triage.model import Proof
 from celery_triage.redact import Redactor
-from celery_triage.stack import Service, Stack
+from celery_triage.stack import Service, Stack, Url
 
 #: Longer lines are shown cut.
 _SHOWN = 200
@@ -107,6 +107,12 @@ class Subject:
         """Where a variable of a service stands."""
         known = self.known[service.label]
         return known.env_at.get(variable or "") or known.node
+
+    def url_node(self, service: Service, url: Url) -> Node:
+        """Where a URL of a service stands: its variable, else the option of its command."""
+        if url.var is not None:
+            return self.env_node(service, url.var)
+        return self.command_node(service, url.source.removeprefix("option "))
 
     def quote(self, node: Node) -> Proof:
         """A line of a file, masked."""

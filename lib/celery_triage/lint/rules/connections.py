@@ -53,7 +53,7 @@ def does_not_parse(subject: Subject) -> Iterator[Finding]:
         read = all(url.var in _OWN or url.var is None for _, url in pairs)
         starts = purpose == "result" or kind not in _NEVER
         severity = "critical" if certain and read and not starts else "warning" if certain else "notice"
-        nodes = [_place(subject, service, url) for service, url in pairs]
+        nodes = [subject.url_node(service, url) for service, url in pairs]
         what = {"broker": "broker URL", "result": "result backend"}[purpose]
         yield found(
             subject,
@@ -68,12 +68,6 @@ def does_not_parse(subject: Subject) -> Iterator[Finding]:
             if hint
             else "",
         )
-
-
-def _place(subject: Subject, service: Service, url: Url):
-    if url.var is not None:
-        return subject.env_node(service, url.var)
-    return subject.command_node(service, url.source.removeprefix("option "))
 
 
 @static("URL003", "broker-host-unknown")
@@ -125,7 +119,7 @@ def _unreached(
     name = {"broker": "broker-host-unknown", "result": "result-host-unknown"}[purpose]
     certain = all(subject.sure(service, url.var) for service, url in pairs)
     severity = "warning" if certain else "notice"
-    nodes = [_place(subject, service, url) for service, url in pairs]
+    nodes = [subject.url_node(service, url) for service, url in pairs]
     doubt = _outside(subject, services)
     if kind == "itself":
         if subject.project.fragment:
@@ -220,7 +214,7 @@ def driver_not_listed(subject: Subject) -> Iterator[Finding]:
                 "warning" if pin.complete else "notice",
                 f"{service.label}: {url.parsed.scheme}:// needs the package {package}, and the requirements "
                 f"beside the Dockerfile do not name it",
-                [_place(subject, service, url)],
+                [subject.url_node(service, url)],
                 services=[service],
                 thing=package,
                 fix=f"Add {package} (or celery[{package}]) to the requirements.",
@@ -265,7 +259,7 @@ def other_database(subject: Subject) -> Iterator[Finding]:
                 f"{service.label} puts its tasks into database {url.parsed.database or '0'} of "
                 f"{url.parsed.host}, and {names} {verb(mine, 'reads', 'read')} database "
                 f"{listed(sorted({other.parsed.database or '0' for _, other in mine}))}",
-                [_place(subject, service, url), *(_place(subject, one, other) for one, other in mine)],
+                [subject.url_node(service, url), *(subject.url_node(one, other) for one, other in mine)],
                 services=[service, *(one for one, _ in mine)],
                 thing=url.parsed.server,
                 fix="Give them the same broker URL.",

@@ -26,12 +26,6 @@ def _pairs(subject: Subject, family: str, role: str) -> Iterator[tuple[Service, 
                 yield service, server, url
 
 
-def _place(subject: Subject, service: Service, url: Url):
-    if url.var is not None:
-        return subject.env_node(service, url.var)
-    return subject.command_node(service, url.source.removeprefix("option "))
-
-
 @static("URL004", "login-refused")
 def password_differs(subject: Subject) -> Iterator[Finding]:
     """A Redis that is started with a password, and a URL with none or another."""
@@ -54,7 +48,7 @@ def password_differs(subject: Subject) -> Iterator[Finding]:
             "login-refused",
             "warning",
             f"{service.label}: the {url.purpose} URL {what}, and {server.label} {told} (--requirepass)",
-            [_place(subject, service, url), subject.command_node(server, "--requirepass")],
+            [subject.url_node(service, url), subject.command_node(server, "--requirepass")],
             services=[service],
             thing=server.label,
             fix="Write the same password into the URL and into --requirepass, as one variable.",
@@ -99,7 +93,7 @@ def database_differs(subject: Subject) -> Iterator[Finding]:
             f"{service.label}: the {url.purpose} URL names the database {wanted}, and "
             f"{server.label} makes only "
             f"{made} when its volume is new",
-            [_place(subject, service, url), subject.env_node(server, "POSTGRES_DB")],
+            [subject.url_node(service, url), subject.env_node(server, "POSTGRES_DB")],
             services=[service],
             thing=wanted,
             fix=f"Write {made} in the URL, or POSTGRES_DB: {wanted} (this works only on a new volume).",
