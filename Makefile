@@ -11,7 +11,7 @@ STAMP   = $(VENV)/.installed
 SAMPLE  = reports/sample/evidence
 ARGS   ?=
 
-.PHONY: help env demo triage check test lint lock jupyter clean
+.PHONY: help env demo triage check test lint coverage-page lock jupyter clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -38,6 +38,9 @@ check: $(STAMP)  ## the same diagnosis in the terminal (ARGS="-p PROJECT")
 
 test: $(STAMP)  ## all tests; the lab's faults too where a Docker Engine answers
 	@$(PYTHON) -m pytest $(ARGS)
+
+coverage-page: $(STAMP)  ## write tests/COVERAGE.md: what is proven, what is open
+	@$(PYTHON) -m tests.coverage_page
 
 lint: $(STAMP)  ## style of the Python code
 	@$(VENV)/bin/ruff check lib tests
