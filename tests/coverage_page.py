@@ -43,7 +43,7 @@ def page() -> str:
         "Written by `python -m tests.coverage_page` from coverage.yml beside it. A *live fault* breaks the",
         "real stack (whether its last run came out right stands in lab/RESULTS.md); a *recorded log* is the",
         "whole log of a real process; *recorded words* are what a real server or client said: the catalogue",
-        "must hear the right code in both. Messages that were only written after their sources count as open.",
+        "must hear the right code in both. Messages that were only written count as open.",
         "",
         f"**{len(proven)} of {len(every)} items proven ({100 * len(proven) // len(every)} %)**, {live} of "
         f"them by a live fault, {len(every) - len(proven)} open.",

@@ -15,6 +15,7 @@ import pytest
 from celery_triage import cli
 from celery_triage.explain import explain
 from celery_triage.explain.prefixes import told
+from celery_triage.explain.showing import page
 
 DATA = Path(__file__).parent / "data" / "logs"
 WORKER = "[2026-11-24 00:00:00,000: INFO/MainProcess] email_worker@0dfd1b61c619 ready."
@@ -329,3 +330,16 @@ def test_hostile_logs_are_read_in_bounded_memory(kind: str) -> None:
     writer.stdout.close()
     writer.wait(timeout=30)
     assert reader.returncode in (0, 3) and reader.stderr == "" and reader.stdout
+
+
+def test_the_page_says_what_is_only_quoted() -> None:
+    """A known text in a task's own record is no cause, and the page says that it is there."""
+    quote = (
+        "[2026-11-24 00:00:01,000: INFO/ForkPoolWorker-2] shared.tasks.quoting[46fd8d77]: a ticket says: "
+        "Error 111 connecting to redis:6379. Connection refused."
+    )
+    explanation = judged(f"{WORKER}\n{quote}\n")
+    text = "\n".join(line for line, _ in page(explanation))
+    assert explanation.judged.quoted == 1 and not explanation.judged.causes
+    assert "Only quoted" in text and "1 known message in what" in text
+    assert "Only quoted" not in "\n".join(line for line, _ in page(judged(f"{WORKER}\n")))

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from celery_triage.explain.judging import Judged, judge
+from celery_triage.explain.judged import Judged
+from celery_triage.explain.judging import judge
 from celery_triage.explain.prefixes import told
 from celery_triage.explain.reading import Read, read, rest_of
 from celery_triage.explain.subjects import Subject, Subjects

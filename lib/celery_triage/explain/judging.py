@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from celery_triage.checks.reports import titled
 from celery_triage.checks.steps import STEPS
 from celery_triage.explain.codes import Code, code_of, remedy_of
+from celery_triage.explain.judged import Harmless, Judged, Own, Strange
 from celery_triage.explain.subjects import Said, Subject, Unrecognised
 from celery_triage.model import Finding, Proof, Remedy, worst
 from celery_triage.signatures.formats import LONGEST_HEAD, head
@@ -34,54 +35,6 @@ QUOTED = 3
 #: Codes of which one thing is said in several ways: by a process and its signal, by a server and its clients.
 _ONE_EACH = ("WRK001", "RDS050", "RDS051", "RDS054", "RMQ055", "RMQ056")
 _HOME = re.compile(r"localhost$|127\.\d+\.\d+\.\d+$|\[?::1\]?$|0\.0\.0\.0$")
-
-
-@dataclass(frozen=True)
-class Own:
-    """An exception of the application's own code, in a task or logged by it: no cause of an outage."""
-
-    subject: str
-    text: str
-    count: int
-    lines: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Harmless:
-    """Something known that means no harm, and why."""
-
-    subject: str
-    signature: str
-    says: str
-    why: str
-    count: int
-    lines: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Strange:
-    """Errors of one shape that nothing recognises. ``ends``: they are the last words of the subject."""
-
-    subject: str
-    shape: str
-    text: str
-    level: str
-    count: int
-    lines: tuple[int, ...]
-    ends: bool = False
-
-
-@dataclass
-class Judged:
-    """All of it. ``findings`` hold the causes first, in order."""
-
-    verdict: str
-    findings: list[Finding] = field(default_factory=list)
-    causes: list[str] = field(default_factory=list)
-    harmless: list[Harmless] = field(default_factory=list)
-    own: list[Own] = field(default_factory=list)
-    strange: list[Strange] = field(default_factory=list)
-    quoted: int = 0
 
 
 @dataclass

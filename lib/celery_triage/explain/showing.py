@@ -93,6 +93,12 @@ def page(explanation: Explanation, *, wide: int = 100) -> list[tuple[str, str]]:
                 f"· {calm.subject}, {calm.count} times, {_lines(calm.lines)}: {calm.says} {calm.why}", wide
             )
         lines += _more(len(judged.harmless))
+    if judged.quoted:
+        lines += _head("Only quoted")
+        told = f"{judged.quoted} known message{'s' if judged.quoted != 1 else ''}"
+        lines += _entry(
+            f"· {told} in what tasks or the application log: they tell of it, nobody says it of itself.", wide
+        )
     if judged.strange:
         lines += _head("What nothing recognises")
         for strange in sorted(judged.strange, key=lambda one: (not one.ends, -one.count))[:MOST_SHOWN]:
