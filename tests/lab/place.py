@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -24,6 +25,13 @@ PASSWORD = "lab-fake-passw0rd-not-a-secret"
 
 INFRA_SERVICES = ("postgres", "redis")
 BACKEND_SERVICES = ("celery_beat", "email_worker", "payment_worker", "data_sync_worker", "flower")
+
+
+def own_prefix(prefix: str, root: Path = ROOT) -> str:
+    """That prefix with a mark of this checkout in it, so that what another one has left on the engine (its
+    tests were killed, say) stands in nobody's way: ``cttest_`` becomes ``cttest3fa1c2_``."""
+    return f"{prefix.rstrip('_')}{hashlib.sha256(str(root).encode()).hexdigest()[:6]}_"
+
 
 #: Variables of the caller that would change what Compose puts into a lab's files.
 _HIDDEN = re.compile(r"(COMPOSE|POSTGRES|REDIS|BACKEND|CELERY|CONTAINER)_")

@@ -15,12 +15,13 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tests.lab import fault, lanes, runner
+from tests.lab.place import own_prefix
 
 pytestmark = pytest.mark.docker
 
 REQUIRED = os.environ.get("CELERY_TRIAGE_REQUIRE_DOCKER") == "1"
 LANES = int(os.environ.get("CELERY_TRIAGE_LANES") or 2)
-PREFIX = "cttest_"  # neither the prefix of `make lab-up` nor that of `make faults`
+PREFIX = own_prefix("cttest_")  # neither that of `make lab-up` nor that of `make faults`
 
 
 def engine_missing() -> str:

@@ -14,10 +14,11 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tests.lab import lab as labs
 from tests.lab import test_faults, tool
+from tests.lab.place import own_prefix
 from tests.lab.waiting import wait_for, wait_until
 
 pytestmark = pytest.mark.docker
-PREFIX = "ctsched_"
+PREFIX = own_prefix("ctsched_")
 SOCKET = "/var/run/docker.sock"
 SCHEMA = Path(__file__).resolve().parents[2] / "lib/celery_triage/data/change.schema.json"
 

@@ -263,6 +263,28 @@ def test_what_is_told_about_now() -> None:
     assert told([]) is None
 
 
+@pytest.mark.parametrize(
+    ("read", "last_words", "about"),
+    [(8.0, 4, 1), (8.9, 4, 1), (8.9, None, 1), (20.0, 4, 2), (20.0, None, 1), (None, 4, 2)],
+)
+def test_a_life_that_ended_after_its_log_was_read_leaves_the_word_to_the_one_before(
+    read: float | None, last_words: int | None, about: int
+) -> None:
+    """Between the log and the second look at the containers a life can end: its last words are not there."""
+    log = lines((1.2, "banner"), (2.0, "Error: Option 'port' requires a value"))
+    log += lines((7.0, "banner")) if last_words else []
+    sections = {
+        "containers": Section(
+            "containers", "ok", {"items": [item(sample(9, "restarting", 6.9, 8.8, 1, count=2))]}
+        ),
+        "events": Section("events", "ok", {"items": [event(1, "start"), event(2.1, "die", 1)]}),
+        "logs/w": Section("logs/w", "ok", {"lines": log}, taken_at=at(read) if read is not None else ""),
+    }
+    found = Lives.of(Evidence("x", at(9), sections)).of_service("w")
+    assert [life.exit_code for life in found] == [1, 1]
+    assert told(found) is found[about - 1]
+
+
 def test_lives_of_an_evidence_are_found_by_label() -> None:
     """Each container's lives come with its own log, and the last exit code is that of the last end."""
     evidence = Evidence(

@@ -17,7 +17,7 @@ from typing import Any
 from urllib3.exceptions import HTTPError
 
 from celery_triage.collect.docker import Engine, EngineError, NotFound
-from celery_triage.collect.probe import Emit, Source
+from celery_triage.collect.probe import Emit, Source, now
 from celery_triage.model import Section
 from celery_triage.redact import Redactor
 
@@ -168,6 +168,7 @@ def source(
             emit.section(Section(name, "denied", why="log driver none keeps no logs", how=how))
             return
         engine = connect(emit)
+        asked = now()  # what was written before this moment is in what is read; what came later may not be
         try:
             tail, why = _read(engine, emit, entry, options.get("since"), size)
         except NotFound:
@@ -182,7 +183,7 @@ def source(
         texts = redactor.lines([text for _, _, text in lines], LINE)
         shown = [[stamp, stream, text] for (stamp, stream, _), text in zip(lines, texts, strict=True)]
         data = {"driver": driver, "lines": shown, "cut": _cut(tail, why)}
-        emit.section(Section(name, "partial" if why else "ok", data, why=why, how=how))
+        emit.section(Section(name, "partial" if why else "ok", data, why=why, how=how, taken_at=asked))
 
     return Source(name, (name,), run, deadline_s=20)
 

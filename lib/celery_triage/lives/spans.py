@@ -20,6 +20,10 @@ from celery_triage.lives import births
 from celery_triage.lives.marks import Mark, is_of, marks_of, seconds_of, signal_name
 from celery_triage.model import Evidence
 
+#: How long the engine may take to write the last words of a process into its log (seconds; not measured,
+#: chosen on the safe side).
+WRITTEN = 0.25
+
 
 @dataclass(frozen=True)
 class Life:
@@ -32,7 +36,8 @@ class Life:
     only if ``exit_code`` is 137. ``seconds``: how long it lived, to the last sample where it still lives.
     ``current``: the life that runs now, else the last that ended. ``first_line`` and ``last_line`` are
     1-based numbers of its log lines, None without any. ``told_by``: ``events``, ``sample`` or ``log`` (then
-    the bounds are those of its lines)."""
+    the bounds are those of its lines). ``cut``: it ended after its log was read, so that its last words may
+    be missing."""
 
     label: str
     number: int
@@ -48,6 +53,7 @@ class Life:
     running: bool = False
     asked: bool = False
     told_by: str = "sample"
+    cut: bool = False
 
     @property
     def failed(self) -> bool:
@@ -81,16 +87,32 @@ def from_log(label: str, lines: Sequence[Sequence[str]]) -> list[Life]:
 
 
 def told(found: Sequence[Life]) -> Life | None:
-    """The life that says most about now: the current one, but the one before where the current one is so
-    young that the one before, which failed, had lived longer, or has not said a word yet."""
+    """The life that says most about now: the current one, but the one before where that failed and the
+    current one is so young that the one before had lived longer, has not said a word yet, or ended in the
+    same way after its log was read."""
     if not found:
         return None
     current = found[-1]
     before = found[-2] if len(found) > 1 else None
-    if before is None or not current.running or not before.failed:
+    if before is None or not before.failed:
         return current
-    younger = (current.seconds or 0) <= (before.seconds or 0)
-    return before if younger or current.first_line is None else current
+    if current.running:
+        younger = (current.seconds or 0) <= (before.seconds or 0)
+        return before if younger or current.first_line is None else current
+    alike = current.failed and current.exit_code == before.exit_code and before.first_line is not None
+    return before if alike and (current.cut or current.first_line is None) else current
+
+
+def _cut_off(found: Sequence[Life], read: float | None) -> list[Life]:
+    """The lives, with those marked that ended after their log was read (seconds since the epoch), or so
+    shortly before that the engine may not have written their last words yet."""
+    if read is None:
+        return list(found)
+    ends = [seconds_of(life.end) for life in found]
+    return [
+        replace(life, cut=life.told_by != "log" and end is not None and end > read - WRITTEN)
+        for life, end in zip(found, ends, strict=True)
+    ]
 
 
 def _walk(label: str, marks: list[Mark]) -> list[Life]:
@@ -199,8 +221,9 @@ class Lives:
         found = {}
         for item in (evidence.data("containers") or {}).get("items") or ():
             label = str(item.get("label") or item.get("name") or "")
-            lines = (evidence.data(f"logs/{label}") or {}).get("lines") or ()
-            found[label] = tuple(lives(item, events, lines))
+            log = evidence.section(f"logs/{label}")
+            lines = (evidence.data(log.name) or {}).get("lines") or ()
+            found[label] = tuple(_cut_off(lives(item, events, lines), seconds_of(log.taken_at)))
         return cls(found)
 
     def of_service(self, label: str) -> tuple[Life, ...]:
