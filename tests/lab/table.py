@@ -124,6 +124,14 @@ def note(result: Result, versions: str, names: Iterable[str], file: Path = FILE)
 
 
 def versions(tool: Iterable[str]) -> str:
+    """The line of the page that says what the newest run was made with, and when it was."""
+    return (
+        f"{VERSIONS}the newest run, on {datetime.now(UTC):%Y-%m-%d}: {made_of(tool)}; "
+        "faults that say so use others"
+    )
+
+
+def made_of(tool: Iterable[str]) -> str:
     """What the stack and the tool are made of, asked of each; what does not answer is said to be unknown."""
     app = images.app_image(images.requirements())
     asked = {
@@ -135,8 +143,7 @@ def versions(tool: Iterable[str]) -> str:
         "celery-triage": [*tool, "--version"],
         "commit": ["git", "-C", str(ROOT), "describe", "--always", "--dirty"],
     }
-    told = ", ".join(f"{name} {_version(command)}" for name, command in asked.items())
-    return f"{VERSIONS}the newest run, on {datetime.now(UTC):%Y-%m-%d}: {told}; faults that say so use others"
+    return ", ".join(f"{name} {_version(command)}" for name, command in asked.items())
 
 
 def _inside(image: str, program: str, *words: str) -> list[str]:
