@@ -6,4 +6,15 @@ from celery_triage.lives.marks import age_of, seconds_of
 from celery_triage.lives.reached import STEPS, Reached, reached
 from celery_triage.lives.spans import Life, Lives, from_log, lives, told
 
-__all__ = ["STEPS", "Life", "Lives", "Reached", "age_of", "from_log", "lives", "reached", "seconds_of", "told"]
+__all__ = [
+    "STEPS",
+    "Life",
+    "Lives",
+    "Reached",
+    "age_of",
+    "from_log",
+    "lives",
+    "reached",
+    "seconds_of",
+    "told",
+]

@@ -35,7 +35,8 @@ def commands(look: Look, service: str = "") -> Shown:
         )
         said = "\n".join(problem.message for problem in launch.problems)
         behind = f"behind {', '.join(unwrapped.wrappers)}" if unwrapped.wrappers else ""
-        judged = f"Celery {launch.version_judged}" if launch.version_judged else "no version that is known here"
+        version = launch.version_judged
+        judged = f"Celery {version}" if version else "no version that is known here"
         judged += f", {behind}" if behind else ""
         rows.append(
             (

@@ -5,8 +5,8 @@
 DIR of ``--packages`` holds one folder ``NAME-VERSION`` for each client (``pip install --no-deps --target``),
 ``--redis`` is the server's program, ``--postgres`` the folder of PostgreSQL's programs. Each recording is a
 file ``SIGNATURE.txt``, or ``SIGNATURE.CASE.txt`` where several have other words: ``## by:`` names the
-software, then the words as they came. A traceback keeps its first line and its last frames. Passwords are made
-up, paths of this machine replaced. Where an older client says the same as the newest, it is not kept.
+software, then the words as they came. A traceback keeps its first line and its last frames. Passwords are
+made up, paths of this machine replaced. Where an older client says the same as the newest, it is not kept.
 """
 
 from __future__ import annotations
