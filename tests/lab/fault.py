@@ -22,7 +22,7 @@ STEP_KINDS = ("sql", "task", "run", "wait", "compose")
 _KEYS = {
     "title", "like", "edits", "infra", "image", "steps", "wait_for", "expect", "choice", "manual",
     "quiet_seconds", "stopped_ok", "gone_ok", "true_health", "long",
-    "alone", "pair", "renamed",
+    "alone", "pair", "renamed", "broker_after",
 }  # fmt: skip
 _EXPECT_KEYS = {"causes", "verdict", "not"}
 _CAUSE_KEYS = {"name", "services", "object", "state"}
@@ -75,6 +75,7 @@ class Fault:
     true_health: tuple[str, ...] = ()
     long: bool = False
     alone: bool = False
+    broker_after: str = ""
     names: Names = USUAL
 
 
@@ -139,6 +140,7 @@ def load_fault(fault: str | Path, folder: Path | str = FOLDER) -> Fault:
         true_health=tuple(spec.get("true_health") or ()),
         long=bool(spec.get("long", False)),
         alone=bool(spec.get("alone", False)),
+        broker_after=str(spec.get("broker_after") or ""),
         names=names,
     )
 

@@ -88,7 +88,8 @@ def _run(fault: Fault, options: Options, result: Result) -> None:
     original = oracle.Original.read(lab.COMPOSE / "backend" / "docker-compose.yml", fault.stopped_ok,
                                     fault.gone_ok, fault.true_health, fault.names)
     patience = min(options.patience, HOPELESS_SECONDS) if result.remedy else options.patience
-    result.judgements = oracle.judge(where(place), original, fault.quiet_seconds, patience)
+    there = where(place, fault.broker_after)
+    result.judgements = oracle.judge(there, original, fault.quiet_seconds, patience)
     lap("oracle")
     if result.cured and causes:
         again, _ = diagnose(place, options.tool or tool_command())
@@ -120,12 +121,14 @@ def expectation(fault: Fault) -> dict[str, Any]:
     return {"causes": causes, "verdict": fault.verdict, "not": list(fault.unexpected)}
 
 
-def where(place: lab.Lab) -> oracle.Place:
-    """The lab as the oracle needs it: results belong into the database of the original environment."""
+def where(place: lab.Lab, broker: str = "") -> oracle.Place:
+    """The lab as the oracle needs it: results belong into the database of the original environment.
+    ``broker`` is the URL of the broker after the cure, where the fault says one."""
     return oracle.Place(
         project=place.backend_project, network=place.networks["database-net"],
         image=images.app_image(images.requirements()), postgres=place.server("postgres"),
-        database=place.names.text(lab.DATABASE), broker_url=place.names.text("redis://redis:6379/0"),
+        database=place.names.text(lab.DATABASE),
+        broker_url=place.names.text(broker or "redis://redis:6379/0"),
         name=f"{place.prefix}ai_oracle", quick=place.names.text(oracle.QUICK),
         scheduled=place.names.text(oracle.SCHEDULED),
     )

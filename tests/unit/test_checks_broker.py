@@ -85,3 +85,21 @@ def test_a_refused_login_names_the_broker():
         "redis:6379/0",
         "confirmed",
     )
+
+
+def test_a_url_without_the_password_that_is_wanted_is_told_so():
+    """Nothing is refused: there is no password in the URL."""
+    stack = refused()
+    stack.redis.update(error_kind="noauth", why="AuthenticationError: Authentication required.")
+    (cause,) = diagnose(stack.evidence()).cause_findings
+    assert "wants a password" in cause.title and "before the host" in cause.remedy.summary
+
+
+def test_a_password_where_none_is_set_is_told_so():
+    """Redis 6 and later refuse it, and redis-py gives up."""
+    stack = refused()
+    stack.redis["why"] = (
+        "AuthenticationError: AUTH <password> called without any password configured for the default user."
+    )
+    (cause,) = diagnose(stack.evidence()).cause_findings
+    assert "no password set" in cause.title and "requirepass" in cause.remedy.summary

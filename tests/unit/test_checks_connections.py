@@ -108,7 +108,22 @@ def wrong_port():
     return stack.section("celery", "no_reply", "nobody answered")
 
 
+def localhost(host="localhost"):
+    """A broker at the container itself; only the workers say that they are refused."""
+    stack = Incident().url(BROKER, "redis:6379", f"{host}:6379")
+    said = (f"[2026-11-23 12:00:02,886: ERROR/MainProcess] consumer: Cannot connect to "
+            f"redis://{host}:6379/0: Error 111 connecting to {host}:6379. Connection refused..")
+    for label in WORKERS:
+        again(stack, label, [*banner(label), said])
+    again(stack, "celery_beat", ready("celery_beat")[:5])
+    again(stack, "flower", ready("flower")[:1])
+    stack.redis = {"key": f"{host}:6379/0", "container": "email_worker", "status": "unreachable",
+                   "services": ["email_worker"], "why": f"{host} inside a container is that container"}
+    return stack.section("celery", "no_reply", "nobody answered")
+
+
 FIRES = {
+    "URL006": localhost,
     "URL001": unreadable,
     "URL002": no_driver,
     "URL003": wrong_host,
@@ -350,3 +365,61 @@ def test_a_service_that_is_let_in_with_another_password_is_named():
     (cause,) = causes(stack)
     assert cause.services == ("data_sync_worker", "email_worker", "flower", "payment_worker")
     assert f"celery_beat is let in as the same user with another password ({OTHER}" in cause.proof[1].text
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+def test_localhost_in_a_container_is_corrected_to_the_one_server_there_is(host):
+    """Inside a container localhost is that container; all services of that URL are concerned."""
+    (cause,) = causes(localhost(host))
+    assert (cause.name, cause.object, set(cause.services)) == ("broker-is-localhost", host, set(CELERY))
+    assert (cause.certainty, cause.remedy.kind) == ("confirmed", "exact")
+    assert {(edit.old, edit.new) for edit in cause.remedy.edits} == {(f"{host}:6379", "redis:6379")}
+
+
+def test_a_worker_that_is_connected_at_localhost_has_its_broker_beside_it():
+    """A server in the same container: nothing is said."""
+    stack = localhost()
+    for label in WORKERS:
+        again(stack, label, ready(label))
+    assert "broker-is-localhost" not in [cause.name for cause in causes(stack)]
+
+
+HBA = ('FATAL: no pg_hba.conf entry for host "172.18.0.9", user "backend", database "ai_backend", '
+       'no encryption')
+
+
+def test_a_missing_line_of_pg_hba_is_no_matter_of_passwords():
+    """No password would help; the line that is missing is written out."""
+    stack = refused_login()
+    for label in WORKERS:
+        stack.loop(label, 1, [line.replace('FATAL:  password authentication failed for user "backend"', HBA)
+                              for line in PASSWORD], lived=4)
+    stack.postgres.update(sqlstate="28000", why=HBA)
+    (cause,) = causes(stack)
+    assert (cause.name, cause.certainty, cause.remedy.kind) == ("no-pg-hba-entry", "confirmed", "manual")
+    assert "host ai_backend backend samenet" in cause.remedy.summary
+
+
+def told_by_the_server(*details):
+    """Refused logins; the server's own log has these details of them, oldest first."""
+    stack = refused_login()
+    for number, detail in enumerate(details):
+        stack.say("postgres",
+                  '2026-11-23 14:14:00.000 UTC [77] FATAL:  password authentication failed for user '
+                  '"backend"',
+                  f"2026-11-23 14:14:00.000 UTC [77] DETAIL:  {detail}", at=8000.0 + number)
+    return stack
+
+
+def test_the_servers_log_tells_a_role_that_is_missing_from_a_wrong_password():
+    """To the client it says the same for both."""
+    (cause,) = causes(told_by_the_server('Role "backend" does not exist.'))
+    assert (cause.name, cause.object) == ("role-missing", "backend")
+    assert any(proof.section == "logs/postgres" for proof in cause.proof)
+
+
+def test_only_the_newest_refusal_counts():
+    """The role was made since, with another password."""
+    (cause,) = causes(told_by_the_server('Role "backend" does not exist.',
+                                         'Password does not match for user "backend".'))
+    assert cause.name == "login-refused"

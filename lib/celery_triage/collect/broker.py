@@ -145,7 +145,8 @@ def _section(entries: list[dict[str, Any]], unfinished: str = "") -> Section:
 
 def _blank(server: Server) -> dict[str, Any]:
     return {**server.entry(), "purposes": sorted(server.purposes), "error_kind": None, "version": None,
-             "role": None, "memory": None, "clients": None, "consumers": [], "databases": {}, "bindings": {},
+             "role": None, "saving": None, "memory": None, "clients": None, "consumers": [], "databases": {},
+             "bindings": {},
              "nodes": [], "queues": [], "all_queues": None, "samples": [], "info": {}, "not_allowed": []}
 
 
@@ -207,6 +208,7 @@ class _Probe:
         limits = self.may("CONFIG GET", self.client.config_get, "maxmemory*") or {}
         entry["version"] = str(info.get("valkey_version") or info.get("redis_version") or "") or None
         entry["role"] = info.get("role")
+        entry["saving"] = self.saving()
         policy = info.get("maxmemory_policy") or text(str(limits.get("maxmemory-policy") or ""), 200)
         entry["memory"] = {"used": info.get("used_memory"), "policy": policy or None,
                            "max": info.get("maxmemory", limits.get("maxmemory"))}
@@ -222,6 +224,19 @@ class _Probe:
             entry["consumers"] = _consumers(clients, self.stack)
         entry["samples"] = [self.sample()]
         self.sampled = time.monotonic()
+
+    def saving(self) -> dict[str, Any] | None:
+        """What decides whether it refuses writes: snapshots, whether a failed one stops writes, whether a
+        replica takes any. None for a user who may not ask."""
+        told: dict[str, str] = {}
+        for name in ("save", "stop-writes-on-bgsave-error", "replica-read-only"):
+            answer = self.may("CONFIG GET", self.client.config_get, name)
+            if answer is None:
+                return None
+            told.update(answer)
+        return {"save": self.redactor.text(str(told.get("save") or ""), 200),
+                "stops_writes": told.get("stop-writes-on-bgsave-error") == "yes",
+                "replica_read_only": told.get("replica-read-only") != "no"}
 
     def exchanges(self) -> list[str]:
         """The exchanges of task queues that anybody has declared here, also a producer whose queue no worker

@@ -214,8 +214,8 @@ def _host_remedy(look: Look, purpose: str, host: str, pairs: Sequence[tuple[Serv
     commands = recreate(look.stack, services)
     risk = f"Makes the containers of {listed([service.label for service in services])} anew."
     options = []
-    for candidate in _fitting(look, pairs):
-        name = _name_for(look.stack, candidate, services)
+    for candidate in fitting(look, pairs):
+        name = name_for(look.stack, candidate, services)
         port = pairs[0][1].parsed
         old, new = (f"{host}:{port.port}", f"{name}:{port.port}") if port.port_written else (host, name)
         changed = url_changes(look, pairs, old, new)
@@ -260,23 +260,23 @@ def _host_remedy(look: Look, purpose: str, host: str, pairs: Sequence[tuple[Serv
     )
 
 
-def _fitting(look: Look, pairs: Sequence[tuple[Service, Url]]) -> list[Service]:
+def fitting(look: Look, pairs: Sequence[tuple[Service, Url]]) -> list[Service]:
     """The one running server of the right kind that all these services share a network with; none if there
     are several: then nobody can say which is meant."""
     family = pairs[0][1].parsed.family
     role = {"redis": "redis", "amqp": "rabbitmq", "sql": "postgres"}.get(family, "")
     if family == "sql" and not (pairs[0][1].parsed.dialect or "").startswith("postgres"):
         role = ""
-    fitting = [
+    there = [
         other
         for other in look.stack.with_role(role)
         if other.running
         and all(other.networks & service.networks - {"bridge", "host", "none"} for service, _ in pairs)
     ]
-    return fitting if len(fitting) == 1 else []
+    return there if len(there) == 1 else []
 
 
-def _name_for(stack: Stack, server: Service, services: Sequence[Service]) -> str:
+def name_for(stack: Stack, server: Service, services: Sequence[Service]) -> str:
     """The name by which all these services reach the server: its Compose service name where that does."""
     names = [server.item.get("service") or "", server.label, server.name]
     return next(

@@ -9,9 +9,10 @@ from celery_triage.checks.connections import passwords
 from celery_triage.checks.connections.shared import DEATHS, idle_states, used
 from celery_triage.checks.registry import Look, NotApplicable, check
 from celery_triage.checks.reports import healed, reported
-from celery_triage.checks.words import listed
+from celery_triage.checks.words import listed, verb
 from celery_triage.model import Finding, Proof
 from celery_triage.remedies import alive
+from celery_triage.stack import Service
 
 
 @check(
@@ -22,6 +23,7 @@ from celery_triage.remedies import alive
     uses=("logs/*", "events", "compose"),
     step="database",
     predicts=DEATHS,
+    also=("no-pg-hba-entry",),
 )
 def login_refused(look: Look) -> Iterator[Finding]:
     """The server of a result backend refuses the user or the password of the URL.
@@ -29,7 +31,8 @@ def login_refused(look: Look) -> Iterator[Finding]:
     ## What
     The login of each URL was tried once, to the server's own container, with a maintenance database. Masks
     are the same for the same password, so it shows whether others are let in with another one, and whether
-    a PostgreSQL container was made with the password of the URL.
+    a PostgreSQL container was made with the password of the URL. Where `pg_hba.conf` has no line for this
+    user and address, no password would help: the finding is then called no-pg-hba-entry.
 
     ## Why
     Worker and beat end at their start (Celery 5.5 and later) or lose every result (up to 5.4).
@@ -45,6 +48,7 @@ def login_refused(look: Look) -> Iterator[Finding]:
     ## Do
     Write the right password where it is set (the finding names the line), or set it anew on the server. Where
     the server's own container was made with the password of the URL, it was changed later: was that meant?
+    Without an entry add a line to `pg_hba.conf` (`host DATABASE USER samenet scram-sha-256`) and reload it.
 
     ## False alarms
     The login was made from the engine's machine, so a rule for addresses (`pg_hba.conf`) may treat the
@@ -73,7 +77,8 @@ def broker_login_refused(look: Look) -> Iterator[Finding]:
 
     ## Looks like
     `Cannot connect to redis://…: invalid username-password pair or user is disabled.`, `Authentication
-    required.`
+    required.`, `AUTH <password> called without any password configured for the default user.` (Redis 6 and
+    later refuse a password where none is set; redis-py gives up then).
 
     ## Confirm
     `docker exec REDIS redis-cli -a PASSWORD ping` with the password of the URL.
@@ -95,7 +100,7 @@ def refused_logins(look: Look, purpose: str, sections: Sequence[str]) -> Iterato
     judged: set[str] = set()
     for section in sections:
         for server in (look.data(section) or {}).get("servers") or ():
-            if _refused(section, server):
+            if _refused(look, section, server):
                 told = list(_refused_login(look, section, server, purpose))
                 if not told:
                     look.note(section, f"{server['key']}: {server.get('why')}")
@@ -105,12 +110,19 @@ def refused_logins(look: Look, purpose: str, sections: Sequence[str]) -> Iterato
     yield from healed(look)
 
 
-def _refused(section: str, server: Mapping[str, Any]) -> bool:
-    """Whether a server refused a password; a role that is not there is another rule's."""
+def _refused(look: Look, section: str, server: Mapping[str, Any]) -> bool:
+    """Whether a server refused a password or an address; a role that is not there is another rule's."""
+    if section != "postgres":
+        return server.get("error_kind") in ("auth", "noauth")
     role = (server.get("roles") or {}).get(server.get("user") or "") or {}
-    if section == "postgres":
-        return server.get("sqlstate") == "28P01" and role.get("exists") is not False
-    return server.get("error_kind") in ("auth", "noauth")
+    refusal = passwords.last_refusal(look, server, server.get("user"))
+    gone = role.get("exists") is False or (refusal is not None and refusal.reason == "no_role")
+    return (server.get("sqlstate") == "28P01" and not gone) or _not_listed(server)
+
+
+def _not_listed(server: Mapping[str, Any]) -> bool:
+    """Whether no line of ``pg_hba.conf`` lets the user in from where it comes."""
+    return server.get("sqlstate") == "28000" and "pg_hba.conf" in (server.get("why") or "")
 
 
 def _refused_login(look: Look, section: str, server: Mapping[str, Any], purpose: str) -> Iterator[Finding]:
@@ -127,21 +139,37 @@ def _refused_login(look: Look, section: str, server: Mapping[str, Any], purpose:
         services = with_it  # nobody is seen to get in with this login
     if not services:
         return
-    user = server.get("user") or "default"
     pairs = [(one, url) for one in services if (url := passwords.url_for(one, purpose, family)) is not None]
     down = [one for one in services if look.seen(one).effect(None, (1,)) and one.latest.get("restart_count")]
-    names = listed([service.label for service in services])
     proof = [Proof(section, f"{server['key']}: {server.get('why')} ({server.get('via')})")]
     for service in services:
         proof += look.seen(service).proof()
-    proof[1:1] = passwords.compared(look, section, server, pairs, purpose)
+    if _not_listed(server):
+        proof[1:1] = passwords.own_words(look, server)
+        remedy = passwords.let_in(look, server, down)
+    else:
+        proof[1:1] = passwords.compared(look, section, server, pairs, purpose)
+        remedy = passwords.remedy(look, section, server, pairs, down)
     yield look.finding(
-        f"{server['key']} refuses the login of {names} (user {user})",
+        _title(section, server, services),
+        name="no-pg-hba-entry" if _not_listed(server) else look.rule.name,
         services=tuple(service.label for service in services),
         object=server["key"],
         proof=proof,
         certainty="confirmed" if any(look.seen(one).effect() for one in services) else "inferred",
-        remedy=passwords.remedy(look, section, server, pairs, down),
+        remedy=remedy,
         verify=alive(services),
         service_states=idle_states(services, purpose),
     )
+
+
+def _title(section: str, server: Mapping[str, Any], services: Sequence[Service]) -> str:
+    names, user = listed([service.label for service in services]), server.get("user") or "default"
+    if _not_listed(server):
+        return f"No line of pg_hba.conf on {server['key']} lets {names} in (user {user})"
+    if section == "redis" and server.get("error_kind") == "noauth":
+        return f"{server['key']} wants a password, and the broker or result URL of {names} has none"
+    if section == "redis" and passwords.none_set(server):
+        sent = f"{names} {verb(services, 'sends', 'send')} one"
+        return f"{server['key']} has no password set, and {sent}: refused"
+    return f"{server['key']} refuses the login of {names} (user {user})"

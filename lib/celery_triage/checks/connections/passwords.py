@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from celery_triage.checks.connections.refusals import last_refusal
 from celery_triage.checks.connections.shared import used
 from celery_triage.checks.registry import Look
 from celery_triage.checks.words import listed, verb
@@ -62,7 +63,7 @@ def compared(
 ) -> list[Proof]:
     """What the masks say: services that log in to the same server as the same user with another password,
     and with which password a PostgreSQL container was made."""
-    proof = []
+    proof = own_words(look, server) if section == "postgres" else []
     ours = {url.parsed.password_token for _, url in pairs}
     others = _others(look, section, server, pairs, purpose, ours)
     mine = listed(sorted(filter(None, ours)))
@@ -114,6 +115,10 @@ def remedy(
     user, name = server.get("user") or "default", server.get("container") or server["key"]
     owner = look.stack.get(server.get("container") or "")
     written = places(look, pairs)
+    if section == "redis" and server.get("error_kind") == "noauth":
+        return _missing_password(look, name, written, services)
+    if section == "redis" and none_set(server):
+        return _no_password_there(look, name, written, services)
     tokens = {url.parsed.password_token for _, url in pairs}
     again = recreate(look.stack, services)
     known = _made_with(owner, server.get("user")) if section == "postgres" else None
@@ -150,4 +155,52 @@ def remedy(
         risk=f"Whoever uses the new password of {user} is shut out by set-on-server, and a server that logs "
         "its statements writes the password into its log; write-new makes the containers of "
         f"{listed([one.label for one in services])} anew, and tasks that run in them are cut off.",
+    )
+
+
+def none_set(server: Mapping[str, Any]) -> bool:
+    """Whether a Redis refused a password because it has none set."""
+    said = server.get("why") or ""
+    return "without any password configured" in said or "no password is set" in said
+
+
+def _missing_password(look: Look, name: str, written: str, services: Sequence[Service]) -> Remedy:
+    return Remedy(
+        "manual",
+        f"Write the password of {name} into the URL, before the host: redis://:PASSWORD@HOST… ({written}); "
+        f"then "
+        "make the containers anew. A variable that holds it may be empty or not passed to these services.",
+        commands=recreate(look.stack, services),
+    )
+
+
+def _no_password_there(look: Look, name: str, written: str, services: Sequence[Service]) -> Remedy:
+    return Remedy(
+        "manual",
+        f"Either take the password out of the URL ({written}) and make the containers anew, or give {name} "
+        f"that "
+        "password again (requirepass in its configuration or command): was it lost when it was made anew?",
+        commands=recreate(look.stack, services),
+    )
+
+
+def own_words(look: Look, server: Mapping[str, Any]) -> list[Proof]:
+    """What the server's own log says of its newest refusal of that user."""
+    refusal = last_refusal(look, server, server.get("user"))
+    return [refusal.proof] if refusal is not None else []
+
+
+def let_in(look: Look, server: Mapping[str, Any], down: Sequence[Service]) -> Remedy:
+    """What to do where ``pg_hba.conf`` has no line: a person says whom it shall let in."""
+    name, user = server.get("container") or server["key"], server.get("user") or "USER"
+    wanted = listed(sorted(server.get("wanted") or {})) or "DATABASE"
+    return Remedy(
+        "manual",
+        f"Add a line to pg_hba.conf of {name} (psql: SHOW hba_file) that lets this user in from the "
+        f"network of "
+        f"the services, as `host {wanted} {user} samenet scram-sha-256`, before any line that rejects "
+        f"them; then "
+        "SELECT pg_reload_conf(). Or give the services back the network and address that it names.",
+        commands=restart(down),
+        risk="Whoever is on that network may then try the password of this user.",
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from celery_triage.checks.connections.refusals import last_refusal
 from celery_triage.checks.connections.shared import idle_states, no_place, similar, url_changes
 from celery_triage.checks.database.shared import (
     DEATHS,
@@ -187,7 +188,9 @@ def role_missing(look: Look) -> Iterator[Finding]:
     """The user of a database URL does not exist on the server.
 
     ## What
-    The server's list of roles, read with another login to the same server, does not hold the user of the URL.
+    The server's list of roles, read with another login to the same server, does not hold the user of the URL;
+    or the server refused the user just now, and its own log says of its newest refusal that there is no such
+    role.
 
     ## Why
     Every connection is refused. PostgreSQL does not say so: for a role that is not there it, too, says
@@ -203,12 +206,16 @@ def role_missing(look: Look) -> Iterator[Finding]:
     Create the role with the password of the URL and give it the database.
 
     ## False alarms
-    None is known where another login could read the roles; without one the rule says nothing.
+    None is known where another login could read the roles, or where the server's container has a log that can
+    be read; without both the rule says nothing.
     """
     judged: set[str] = set()
     for server in servers(look):
         user = server.get("user")
         role = (server.get("roles") or {}).get(user or "")
+        refusal = last_refusal(look, server, user) if server.get("sqlstate") == "28P01" else None
+        if role is None and refusal is not None and refusal.reason == "no_role":
+            role = {"exists": False}
         if role is None:
             unseen(look, server)
             continue
@@ -221,9 +228,8 @@ def role_missing(look: Look) -> Iterator[Finding]:
             commands = ()
             if container is not None:
                 commands = (psql(container, superuser(container), f"CREATE ROLE {identifier(user)} LOGIN"),)
-            proof = [
-                Proof("postgres", f"{server['key']}: {server.get('why')}; no role {user} among its roles")
-            ]
+            proof = [Proof("postgres", f"{server['key']}: {server.get('why')}; there is no role {user}")]
+            proof += [refusal.proof] if refusal is not None and refusal.reason == "no_role" else []
             for service in services:
                 proof += look.seen(service).proof(user)
             # PostgreSQL does not tell a role that is missing from a wrong password.
