@@ -39,7 +39,7 @@ _ITEM = {
     "member": bool, "image": _TEXT, "image_id": _TEXT, "created": _TEXT, "entrypoint": _TEXTS, "cmd": _TEXTS,
     "env": Each(_TEXT), "working_dir": _TEXT, "user": _TEXT, "hostname": _TEXT, "labels": Each(_TEXT),
     "restart_policy": {"name": _TEXT, "max": _NUMBER}, "log_driver": _TEXT,
-    "limits": {"memory": _NUMBER, "cpus": _NUMBER},
+    "limits": {"memory": _NUMBER, "cpus": _NUMBER}, "read_only": _TRUTH, "tmpfs": _TEXTS,
     "healthcheck": ({"test": [str], "interval_s": _NUMBER, "timeout_s": _NUMBER, "retries": _NUMBER,
                      "start_period_s": _NUMBER}, None),
     "ports": [{"container": float, "proto": _TEXT, "host": _TEXT}], "extra_hosts": _TEXTS,

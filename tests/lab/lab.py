@@ -115,7 +115,7 @@ def reset_infra(lab: Lab, fault: Fault) -> None:
     write_override(lab.files["infra_override"], fault.infra)
     apply_edits(lab, [edit for edit in fault.edits if edit["file"].startswith("infra")])
     compose(lab, "infra", "up", "--detach", "--quiet-pull")
-    wait_until(lambda: _postgres_answers(lab), 60, lambda: f"{lab.server('postgres')} does not answer")
+    wait_until(lambda: _postgres_answers(lab), 240, lambda: f"{lab.server('postgres')} does not answer")
     psql(lab, f'CREATE DATABASE "{lab.names.text(DATABASE)}"')
 
 

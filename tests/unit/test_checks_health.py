@@ -354,3 +354,58 @@ def test_events_that_the_engine_has_lost_leave_it_open():
         events["items"] = [{"t": "2026-11-23T14:00:00Z", "action": "exec_start", "label": "redis"}]
         _, told = judge(RULES["HLT006"], Look(evidence, RULES["HLT006"]))
         assert told.outcome == outcome
+
+
+# --- a program that is not in the image ------------------------------
+
+
+def without_curl(output="/bin/sh: 1: curl: not found", code=1, label="email_worker", **check):
+    test = "curl -fs http://localhost:9091/metrics || exit 1"
+    return Incident().health(label, test, "unhealthy", [(code, 0.1, output)] * 3, **check)
+
+
+FIRES["HLT007"] = without_curl
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        "/bin/sh: 1: curl: not found\n",
+        "/bin/sh: curl: not found",
+        "bash: line 1: curl: command not found",
+        'OCI runtime exec failed: exec failed: unable to start container process: exec: "curl": executable '
+        "file not found in $PATH: unknown",
+    ],
+)
+def test_a_check_whose_program_is_not_in_the_image_can_never_pass(output):
+    """By the words of dash, busybox, bash and of the engine itself; a worker may be asked by a ping."""
+    (finding,), _ = judge(RULES["HLT007"], Look(without_curl(output).evidence(), RULES["HLT007"]))
+    assert (finding.object, finding.services) == ("curl", ("email_worker",))
+    ping = next(option for option in finding.remedy.options if option.name == "ask-the-worker")
+    assert ping.edits[0].new == (
+        f'test: ["CMD-SHELL", "celery -A {APP} inspect ping -d email_worker@$$HOSTNAME || exit 1"]'
+    )
+    assert ping.commands[0].endswith("up -d --no-deps email_worker")
+
+
+@pytest.mark.parametrize(
+    "stack",
+    [
+        without_curl("curl: (7) Failed to connect to localhost port 9091", 7),
+        without_curl("/bin/sh: 1: jq: not found"),
+        Incident().health("email_worker", "curl -f http://localhost", "unhealthy",
+                          [(0, 0.1, ""), (127, 0.1, "sh: 1: curl: not found")]),
+        without_curl(retries=5),
+    ],
+)
+def test_another_failure_of_a_check_is_not_a_missing_program(stack):
+    """A refused connection, another program's words, a check that passed before, too few failures."""
+    findings, outcome = judge(RULES["HLT007"], Look(stack.evidence(), RULES["HLT007"]))
+    assert (findings, outcome.outcome) == ((), "quiet")
+
+
+def test_beat_is_not_asked_by_a_ping():
+    """It answers none: the check goes, or its program comes."""
+    stack = without_curl(label="celery_beat")
+    (finding,), _ = judge(RULES["HLT007"], Look(stack.evidence(), RULES["HLT007"]))
+    assert [option.name for option in finding.remedy.options] == ["no-check", "install"]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from evidence import TAKEN_S, WORKERS, Incident, hostname, without_section
+from evidence import COMPOSE, TAKEN_S, WORKERS, Incident, hostname, iso, without_section
 
 from celery_triage import causes
 from celery_triage.checks import RULES, Look, judge
+from celery_triage.lives import seconds_of
 from celery_triage.model import Section
 
 SILENT = "payment_worker"
@@ -46,6 +47,12 @@ class Frozen(Incident):
 
 
 FIRES = {"WRK004": Frozen}
+
+
+def of_rule(code, stack):
+    """The findings of one rule that are no history, and its outcome."""
+    findings, outcome = judge(RULES[code], Look(stack.evidence(), RULES[code]))
+    return [finding for finding in findings if finding.state != "history"], outcome.outcome
 
 
 def judged(stack):
@@ -106,3 +113,249 @@ def test_a_worker_that_is_down_is_not_frozen():
     stack = Frozen(asked=2)
     stack.loop(SILENT, 1, ["it ends"])
     assert judged(stack)[0] == ()
+
+
+def test_a_worker_that_shares_its_name_is_not_called_frozen():
+    """One reply stands for both, so nobody knows whose it was."""
+    stack = Frozen(asked=4)
+    for label in (SILENT, "email_worker"):
+        stack.command(label, "celery -A x worker -Q mail -n worker@backend")
+    stack.redis["nodes"] = ["worker@backend"]
+    findings, outcome = judged(stack)
+    assert findings == () and "shares its node name" in outcome.why
+
+
+# --- Messages that are thrown away ------------------------------
+
+
+def record(text, level="ERROR", at=TAKEN_S - 30):
+    return f"[{iso(at)[:10]} {iso(at)[11:19]},101: {level}/MainProcess] {text}"
+
+
+UNKNOWN = [
+    record("Received unregistered task of type 'shared.tasks.send_invoice'."),
+    "The message has been ignored and discarded.",
+    "",
+    "Did you remember to import the module containing this task?",
+]
+REFUSED = record(
+    "Can't decode message body: ContentDisallowed('Refusing to deserialize disabled content of type pickle "
+    "(application/x-python-serialize)') [type:'application/x-python-serialize' encoding:'binary' headers:{}]",
+    "CRITICAL",
+)
+LIMIT = "Hard time limit (3s) exceeded for shared.tasks.slow[b8f84da2-67dc-44b2-b3c6-{:012}]"
+
+
+def unregistered(at=TAKEN_S - 30):
+    return Incident().say("email_worker", *UNKNOWN, at=at)
+
+
+def refused():
+    return Incident().say("email_worker", REFUSED, at=TAKEN_S - 30)
+
+
+def limited(count=4):
+    stack = Incident()
+    stack.replace_in_commands("--concurrency=4", "--concurrency=4 --time-limit=3", ("email_worker",))
+    return stack.say("email_worker", *[record(LIMIT.format(n)) for n in range(count)], at=TAKEN_S - 30)
+
+
+FIRES |= {"WRK003": unregistered, "WRK050": refused, "WRK002": limited}
+
+
+def test_a_task_that_no_worker_knows_is_named_with_the_list_that_lacks_it():
+    """The worker itself says which tasks are registered; its log says what it threw away."""
+    (finding,), _ = of_rule("WRK003", unregistered())
+    assert (finding.object, finding.services) == ("shared.tasks.send_invoice", ("email_worker",))
+    assert (finding.certainty, finding.severity) == ("confirmed", "warning")
+    assert finding.title == (
+        "email_worker throws messages away: nothing is registered there as shared.tasks.send_invoice (once, "
+        "the last time 30 s ago)"
+    )
+
+
+def test_a_task_that_another_worker_knows_was_sent_to_the_wrong_queue():
+    """Then the sender's route is the thing to look at."""
+    stack = unregistered()
+    evidence = stack.evidence()
+    replies = evidence.section("celery").data["brokers"][0]["replies"]
+    replies[f"payment_worker@{hostname('payment_worker')}"]["registered"].append("shared.tasks.send_invoice")
+    (finding,), _ = judge(RULES["WRK003"], Look(evidence, RULES["WRK003"]))
+    assert "; payment_worker knows it" in finding.title
+    assert "queue of payment_worker" in finding.remedy.summary
+
+
+def test_without_an_answer_only_the_log_says_it():
+    """The worker was not asked: reported."""
+    evidence = without_section(unregistered().evidence(), "celery")
+    (finding,), _ = judge(RULES["WRK003"], Look(evidence, RULES["WRK003"]))
+    assert finding.certainty == "reported"
+
+
+def test_what_was_thrown_away_long_ago_is_a_notice():
+    """A deployment two hours ago."""
+    (finding,), _ = of_rule("WRK003", unregistered(TAKEN_S - 7200))
+    assert finding.severity == "notice"
+
+
+def test_what_a_task_quotes_is_not_thrown_away():
+    """A log of such a message inside a task's own record."""
+    quoted = record("x").replace("MainProcess] x", "ForkPoolWorker-1] " + UNKNOWN[0])
+    stack = Incident().say("email_worker", quoted)
+    assert of_rule("WRK003", stack) == ([], "quiet")
+
+
+def test_a_serializer_that_is_refused_is_named_with_what_is_accepted():
+    """What the worker says it accepts stands beside it."""
+    (finding,), _ = of_rule("WRK050", refused())
+    assert (finding.object, finding.severity) == ("pickle", "warning")
+
+
+def test_a_limit_that_ends_the_same_task_again_and_again_is_told():
+    """Longer or shorter: the edit is of the option that stands in the command."""
+    (finding,), _ = of_rule("WRK002", limited())
+    assert finding.object == "shared.tasks.slow" and "4 times" in finding.title
+    (edit,) = finding.remedy.options[0].edits
+    assert (edit.file, edit.old, edit.new) == (COMPOSE, "--time-limit=3", "--time-limit=30")
+
+
+def test_one_task_that_took_too_long_is_its_own_matter():
+    """Twice is not again and again."""
+    assert of_rule("WRK002", limited(2)) == ([], "quiet")
+
+
+# --- Names ------------------------------
+
+
+def same_names():
+    stack = Incident()
+    for label in ("email_worker", "payment_worker"):
+        stack.command(label, f"celery -A x worker -Q {label} -n worker@backend")
+    return stack
+
+
+FIRES["WRK052"] = same_names
+
+
+def test_two_workers_of_one_name_are_told_together():
+    """Both are named; the others are not."""
+    (finding,), _ = of_rule("WRK052", same_names())
+    assert (finding.object, finding.services) == ("worker@backend", ("email_worker", "payment_worker"))
+
+
+def test_names_with_the_host_in_them_are_their_own():
+    """`-n worker@%h` on two containers is two names; on two brokers one name is no trouble."""
+    stack = Incident()
+    for label in WORKERS:
+        stack.command(label, "celery -A x worker -Q mail -n worker@%h")
+    assert of_rule("WRK052", stack) == ([], "quiet")
+    stack = same_names().url("CELERY_BROKER_URL", "/0", "/1", ("email_worker",))
+    assert of_rule("WRK052", stack) == ([], "quiet")
+
+
+# --- Ready, and takes nothing ------------------------------
+
+
+class Changed(Incident):
+    """A worker answers what is given here."""
+
+    def __init__(self, **replies):
+        super().__init__()
+        self.replies = replies
+
+    def _reply(self, label, queues):
+        return {**super()._reply(label, queues), **self.replies.get(label, {})}
+
+
+def cancelled():
+    stack = Changed(email_worker={"active_queues": []})
+    stack.redis["samples"] = [
+        {"t": iso(TAKEN_S - n), "queues": {"email_processing": 5}, "unacked": 0} for n in (1, 0)
+    ]
+    return stack
+
+
+FIRES["WRK005"] = cancelled
+
+
+def test_a_consumer_that_was_taken_away_is_given_back():
+    """By the same remote control; the tasks that wait are its consequence."""
+    diagnosis = causes.diagnose(cancelled().evidence())
+    (cause,) = diagnosis.cause_findings
+    assert (cause.name, cause.object) == ("consumer-cancelled", "email_processing")
+    assert cause.severity == "critical"
+    assert "add_consumer email_processing -d email_worker@" in cause.remedy.commands[0]
+    assert [one.name for one in diagnosis.findings if one.explained_by] == ["queue-without-consumer"]
+
+
+@pytest.mark.parametrize("queues", [["email_processing", "more"], ["other.email_processing"], None])
+def test_other_names_of_queues_are_not_judged(queues):
+    """More than its command names, a prefix, no answer."""
+    found, _ = of_rule("WRK005", Changed(email_worker={"active_queues": queues}))
+    assert found == []
+
+
+# --- Tasks that wait behind others ------------------------------
+
+SOLO = "celery -A x worker -Q payment_processing -P solo -n payment_worker@%h"
+SLOW = "Task shared.tasks.slow[b8f84da2-67dc-44b2-b3c6-dac1fa4c18ec] "
+
+
+def busy(*more, waiting=5):
+    stack = Frozen().command(SILENT, SOLO)
+    stack.say(SILENT, record(SLOW + "received", "INFO"), *more, at=TAKEN_S - 40)
+    stack.redis["samples"] = [{"t": iso(TAKEN_S), "queues": {"payment_processing": waiting}, "unacked": 1}]
+    return stack
+
+
+FIRES["WRK006"] = busy
+
+
+def test_a_solo_worker_is_called_busy_and_not_frozen():
+    """With the task that it runs, since when, and what waits behind it."""
+    (finding,), _ = of_rule("WRK006", busy())
+    assert finding.object == "shared.tasks.slow" and finding.severity == "warning"
+    assert "busy, not frozen" in finding.title and "for 40 s" in finding.title
+    assert "5 tasks wait behind it" in finding.title
+    assert of_rule("WRK004", busy())[0] == []
+
+
+def test_a_solo_worker_behind_which_nothing_waits_is_only_worth_knowing():
+    """It does what it was told to."""
+    (finding,), _ = of_rule("WRK006", busy(waiting=0))
+    assert finding.severity == "notice"
+
+
+def test_a_solo_worker_whose_task_has_ended_is_not_called_busy():
+    """Then something else keeps it from answering, and nobody knows what."""
+    done = record(SLOW + "succeeded in 3.1s: 3", "INFO")
+    assert of_rule("WRK006", busy(done))[0] == []
+
+
+def hoarding(reserved=12, idle=0, began=60.0):
+    at = seconds_of(iso(TAKEN_S - began))
+    same = {"active_queues": ["email_processing"]}
+    stack = Changed(
+        email_worker={"stats": {"pool": {"max-concurrency": 1}}, "reserved": reserved, "active_count": 1,
+                      "active": [{"id": "a", "name": "shared.tasks.slow", "time_start": at}], **same},
+        payment_worker={"active_count": idle, **same},
+    )
+    return stack
+
+
+FIRES["WRK007"] = hoarding
+
+
+def test_tasks_in_the_hands_of_one_worker_while_another_is_idle_are_told():
+    """The cure is one option more in the command."""
+    (finding,), _ = of_rule("WRK007", hoarding())
+    assert "12 tasks wait inside email_worker behind one that has run for 60 s" in finding.title
+    assert "payment_worker of the same queue has nothing to do" in finding.title
+    (edit,) = finding.remedy.edits
+    assert edit.new.startswith("worker --prefetch-multiplier=1")
+
+
+@pytest.mark.parametrize("stack", [hoarding(reserved=1), hoarding(idle=1), hoarding(began=3.0)])
+def test_a_worker_that_holds_little_or_has_company_is_not_blamed(stack):
+    """One task ahead, another one at work too, a task that has only begun."""
+    assert of_rule("WRK007", stack)[0] == []

@@ -6,11 +6,13 @@ import base64
 import re
 from dataclasses import replace
 
-from evidence import backend_reboot
+import pytest
+from evidence import OPTION, Incident, backend_reboot
 from hand_built import HOSTILE, diagnosis, evidence, iso
 
 from celery_triage import since
 from celery_triage.causes import diagnose
+from celery_triage.exits import meaning
 from celery_triage.model import Diagnosis, Section
 from celery_triage.notebook import Look
 from celery_triage.report.archive import Earlier
@@ -130,3 +132,21 @@ def test_what_changed_is_what_the_comparison_of_reports_says():
     carded = {one["id"] for one in kinds["still there"] if one["id"]}
     assert carded == set(judged.causes[:CARDS]) - {first["id"]}
     assert since_earlier(None, judged) is None
+
+
+def test_each_exit_code_is_explained_with_what_shows_it():
+    """A code has its meaning; beside it the cause that concerns the service, or its last words."""
+    stack = Incident().replace_in_commands("--queues ", "--queue=", ("email_worker",))
+    stack.loop("email_worker", 2, OPTION).loop("flower", 3, ["Weird: 17"])
+    shown = restarts.exit_codes(Look(stack.evidence())).frame().set_index("Service")
+    assert shown.loc["email_worker", "Exit code"] == "2"
+    assert "Refused its command line" in shown.loc["email_worker", "Means"]
+    assert "CMD001 unknown-option: --queue" in shown.loc["email_worker", "Shown by"]
+    assert "Only the application knows" in shown.loc["flower", "Means"]
+
+
+@pytest.mark.parametrize("code", [1, 2, 64, 69, 70, 73, 125, 126, 127, 132, 134, 137, 139, 143])
+def test_the_exit_codes_that_people_meet_have_a_meaning(code):
+    """In a few words, and with what decides."""
+    words, decides = meaning(code)
+    assert words and decides.endswith(".") and len(words) < 40

@@ -30,7 +30,7 @@ SIZE = 512 * 2**10
 FILES = 20
 _KEPT = ("command", "entrypoint", "image", "build", "env_file", "healthcheck", "networks", "restart",
          "depends_on", "container_name", "deploy", "working_dir", "user", "ports", "extends", "profiles",
-         "scale")
+         "scale", "read_only", "tmpfs")
 _ASSIGNMENT = re.compile(
     r"\s{0,80}(?:export\s{1,80})?([A-Za-z_][\w.\-]*+)\s{0,80}(?:=|:\s)(.*)", re.DOTALL)
 _NAME_ONLY = re.compile(r"\s*[A-Za-z_]\w*\s*")

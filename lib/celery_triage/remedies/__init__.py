@@ -11,7 +11,7 @@ from celery_triage.remedies.commands import (
     set_password,
 )
 from celery_triage.remedies.patch import beside_secrets, exact_edits, left_over, patch, unified
-from celery_triage.remedies.places import Change, Changes, changes, locate, sed
+from celery_triage.remedies.places import Change, Changes, changes, locate, sed, shared_by
 from celery_triage.remedies.risk import with_risk
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "restart",
     "sed",
     "set_password",
+    "shared_by",
     "unified",
     "with_risk",
 ]

@@ -24,6 +24,10 @@ _DEFAULT = re.compile(r"(?<!\$)\$\{(\w+):?-([^}]*)\}")
 
 #: Blocks of a service in which a fragment can stand in any line.
 BLOCKS = ("healthcheck", "deploy")
+#: Keys of a service whose lines may hold the key itself, too.
+_WITH_KEYS = ("restart", "container_name", "image", "ports", "read_only", "tmpfs", *BLOCKS)
+#: Keys of a service itself; every other name is that of a variable.
+KEYS = ("command", "entrypoint", "env_file", *_WITH_KEYS)
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ def changes(
     alone: bool = False,
 ) -> Changes:
     """The changes for some services. Each place is (service, where, old, new): ``where`` is ``command``,
-    ``entrypoint``, one of BLOCKS or the name of a variable. What several services share (an anchor) is
+    ``entrypoint``, another one of KEYS or the name of a variable. What several services share (an anchor) is
     changed once; with ``alone`` not at all where one of them is not among these, for what is right for one is
     then no good for the other."""
     found: list[Change] = []
@@ -118,9 +122,9 @@ def locate(compose: Mapping[str, Any] | None, service: str, where: str, old: str
     set_elsewhere = _defaults_not_used(compose, node.get("value"), old)
     # What stands in the lines and not in the value stands in a comment. In a block the keys are meant, too.
     value = node.get("value")
-    held = where in BLOCKS or value is None or node.get("masked") or old in _text_of(value)
+    held = where in _WITH_KEYS or value is None or node.get("masked") or old in _text_of(value)
     change = _in_lines(file, range(first, last + 1), old, new) if held and not set_elsewhere else None
-    if value is None and where not in ("command", "entrypoint", *BLOCKS):
+    if value is None and where not in KEYS:
         value = f"${{{where}}}"  # a name alone: Compose takes its value from where ${NAME} comes from
     return change or _in_dotenv(compose, value, old, new)
 
@@ -171,7 +175,7 @@ def _paths(compose: Mapping[str, Any], node: Mapping[str, Any]) -> list[str]:
 
 def _nodes(compose: Mapping[str, Any], service: str, where: str) -> list[Mapping[str, Any]]:
     described = (compose.get("services") or {}).get(service) or {}
-    if where in ("command", "entrypoint", "env_file", *BLOCKS):
+    if where in KEYS:
         found = described.get(where)
     else:
         found = (described.get("environment") or {}).get(where)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ..exits import meaning
 from . import causal, timeline, units
 from .errors import first_error
 from .output import Cell, Shown, sentence, table
@@ -141,6 +142,45 @@ def table_of_lives(look: Look, service: str = "", last: int = 12) -> Shown:
         empty="No life of a container was seen.",
         note=f"At most the newest {last} lives of each service. Times in UTC.",
     )
+
+
+def exit_codes(look: Look, service: str = "") -> Shown:
+    """Each exit code that was seen, what it means here, and what shows it: the findings that concern the
+    service, else the last words of its last life that ended so."""
+    rows = []
+    for one in look.services(service, members=True):
+        ended = [life for life in look.lives_of(one.label) if not life.running and life.exit_code is not None]
+        codes = Counter((life.exit_code, life.oom and life.exit_code == 137) for life in ended)
+        for (code, oom), number in codes.most_common():
+            words, decides = meaning(code, oom)
+            last = [life for life in ended if life.exit_code == code][-1]
+            rows.append(
+                (
+                    Cell(one.label, code=True),
+                    code,
+                    number,
+                    (words[:1].upper() + words[1:] + ". " if words else "") + decides,
+                    _evidence(look, one.label, last),
+                )
+            )
+    return table(
+        ("Service", "Exit code", "Times", "Means", "Shown by"),
+        rows,
+        empty="No life of a container has ended, as far as can be seen.",
+    )
+
+
+def _evidence(look: Look, label: str, life: Life) -> str:
+    """What shows the reason of one end: causes that concern the service, its last words, its signal."""
+    if life.asked:
+        return f"Asked from outside ({life.signal or 'docker stop'})."
+    causes = explaining(look.diagnosis, label)
+    found = [f"{finding.code} {finding.name}: {finding.object}" for finding in causes]
+    lines = (look.evidence.data(f"logs/{label}") or {}).get("lines") or ()
+    said = [line[2].strip() for line in life.of(lines) if line[2].strip()]
+    if found and life.failed:
+        return "\n".join(found)
+    return f"Its last words: {said[-1][:200]}" if said else "It said nothing."
 
 
 def plot(look: Look, service: str = "") -> Shown:

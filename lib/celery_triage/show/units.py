@@ -7,16 +7,7 @@ import signal
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-#: Exit codes that mean the same everywhere: bash(1) "EXIT STATUS" for 126 and 127, click for 2, Docker
-#: for 125.
-EXIT_WORDS = {
-    0: "ended without error",
-    1: "ended with an error",
-    2: "refused its command line",
-    125: "Docker could not start it",
-    126: "its command is not executable",
-    127: "its command was not found",
-}
+from ..exits import meaning
 
 
 def duration(seconds: float | None) -> str:
@@ -97,15 +88,18 @@ def ending(code: int | None, oom: bool = False) -> str:
         return f"out of memory (exit {code})" if code is not None else "out of memory"
     if code is None:
         return "unknown"
-    if code in EXIT_WORDS:
-        return f"{EXIT_WORDS[code]} (exit {code})"
-    if 128 < code < 160:
-        try:
-            name = signal.Signals(code - 128).name
-        except ValueError:
-            name = f"signal {code - 128}"
-        return f"ended by {name} (exit {code})"
-    return f"exit {code}"
+    if code > 128:
+        return f"ended by {signal_name(code)} (exit {code})" if code < 160 else f"exit {code}"
+    words, _ = meaning(code)
+    return f"{words} (exit {code})" if words else f"exit {code}"
+
+
+def signal_name(code: int) -> str:
+    """The signal of an exit code above 128: ``SIGTERM``, or ``signal 35`` for one without a name."""
+    try:
+        return signal.Signals(code - 128).name
+    except ValueError:
+        return f"signal {code - 128}"
 
 
 def count(number: int, noun: str, plural: str = "") -> str:

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from celery_triage.checks.health import capacity, pings, timing
+from celery_triage.checks.health import capacity, pings, timing, tools
 
-__all__ = ["capacity", "pings", "timing"]
+__all__ = ["capacity", "pings", "timing", "tools"]

@@ -145,11 +145,16 @@ def judged_after(service: Service) -> float:
 def disabled(look: Look, service: Service) -> Change | None:
     """The change that takes the check of one service away, None where no single line holds it: ``test`` gives
     way to ``disable: true``, which also holds against a check of the image or of another file."""
+    return tested(look, service, "disable: true")
+
+
+def tested(look: Look, service: Service, new: str) -> Change | None:
+    """The change that puts another line in the place of ``test``, None where no single line holds it."""
     for line in lines_of(look, service, "healthcheck", "test"):
         found = re.match(r"\s*(test:\s*(?:\[.*\]|[^\s\[{&*|>#'\"][^#]*?))\s*$", line)
         if found:
             return locate(look.data("compose"), service.item.get("service") or "", "healthcheck",
-                          found[1], "disable: true")
+                          found[1], new)
     return None
 
 

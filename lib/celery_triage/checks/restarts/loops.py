@@ -1,4 +1,4 @@
-"""Restarts: who restarts for ever, who does not run at all."""
+"""Who restarts for ever, who does not run at all."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from celery_triage.checks.course import Course
 from celery_triage.checks.registry import Look, Prediction, check
+from celery_triage.checks.values import split, value_of
 from celery_triage.checks.words import lasted, times
 from celery_triage.lives import Life
 from celery_triage.model import Finding, Proof, Remedy
@@ -155,15 +156,17 @@ def ended(life: Life) -> str:
     "not-running",
     severity="critical",
     needs=("containers",),
-    uses=("events", "logs/*"),
+    uses=("events", "logs/*", "compose", "files/*"),
     predicts=DOWN,
-    also=("paused",),
+    also=("paused", "no-restart-policy", "restarts-used-up"),
 )
 def not_running(look: Look) -> Iterator[Finding]:
     """A container of the stack does not run, and nothing will start it.
 
     ## What
-    Its state is `exited`, `dead`, `created` or `paused`.
+    Its state is `exited`, `dead`, `created` or `paused`. Where it ended with an error by itself and its
+    restart policy does not start it again, the finding is called `no-restart-policy` (there is none) or
+    `restarts-used-up` (`on-failure:N`, and N are gone).
 
     ## Why
     The service works on nothing; services that talk to it cannot even find its name.
@@ -175,7 +178,8 @@ def not_running(look: Look) -> Iterator[Finding]:
     `docker inspect -f '{{.State.Status}} {{.State.ExitCode}} {{.State.Error}}' CONTAINER`.
 
     ## Do
-    If somebody stopped it, start it. If it died, mend what killed it first.
+    If somebody stopped it, start it. If it died, mend what killed it first; give it `restart:
+    unless-stopped`, so that what is over by itself (a database that was not there yet) needs nobody.
 
     ## False alarms
     Jobs that do their work and end with exit code 0 (migrations) are not reported, unless they are Celery
@@ -200,6 +204,7 @@ def _stopped(look: Look, service: Service, status: str) -> Finding:
     what = {"paused": "is paused: it lives and does nothing", "created": "was made and never started"}.get(
         status, f"does not run: {'it was stopped' if by_hand else 'it ended'} with exit code {code}"
     )
+    policy = "" if by_hand or error or status not in ("exited", "dead") else given_up(service)
     title = f"{service.label} {what}" + (f" ({error})" if error else "")
     proof = [
         Proof(
@@ -208,9 +213,18 @@ def _stopped(look: Look, service: Service, status: str) -> Finding:
             time=service.latest.get("finished_at"),
         )
     ]
-    if status == "paused":
+    if policy:
+        name = "no-restart-policy" if policy == "no" else "restarts-used-up"
+        title += f", and nothing starts it again: {_POLICIES[name].format(policy)}"
+        proof.append(Proof("containers", f"{service.label}: restart policy {policy}, restart count "
+                           f"{service.latest.get('restart_count') or 0}"))
+        proof += [course.proof(said) for said in (course.deaths(last) if last else ())[-1:]]
+        remedy = restarted(look, service)
+    elif status == "paused":
+        name = "paused"
         remedy = Remedy("exact", "Let it go on.", commands=(f"docker unpause {service.name}",))
     elif by_hand or (status == "created" and not error):
+        name = "not-running"
         remedy = Remedy(
             "exact",
             f"Start {service.label}.",
@@ -218,6 +232,7 @@ def _stopped(look: Look, service: Service, status: str) -> Finding:
             risk="If somebody stopped it on purpose, ask first.",
         )
     else:
+        name = "not-running"
         remedy = Remedy(
             "manual",
             f"Find out why {service.label} ended, by its log, then start it.",
@@ -225,11 +240,44 @@ def _stopped(look: Look, service: Service, status: str) -> Finding:
         )
     return look.finding(
         title,
-        name="paused" if status == "paused" else "not-running",
+        name=name,
         severity=weight(service),
         services=(service.label,),
-        object=f"exit code {code}",
+        object=policy or f"exit code {code}",
         proof=proof,
         remedy=remedy,
         verify=alive([service]),
+    )
+
+
+_POLICIES = {
+    "no-restart-policy": "it has no restart policy",
+    "restarts-used-up": "its restart policy {} is used up",
+}
+
+
+def given_up(service: Service) -> str:
+    """The restart policy that does not start this service again after an error, as Compose writes it; empty
+    where its policy does."""
+    policy = service.item.get("restart_policy") or {}
+    name, most = policy.get("name") or "no", int(policy.get("max") or 0)
+    if name == "no":
+        return "no"
+    used = name == "on-failure" and most and (service.latest.get("restart_count") or 0) >= most
+    return f"on-failure:{most}" if used else ""
+
+
+def restarted(look: Look, service: Service) -> Remedy:
+    """A policy that starts the service again, in the file and on the container that is there."""
+    edits, instead = split([value_of(look, service, "restart", "unless-stopped")])
+    kept = "" if edits or instead else (
+        " Write `restart: unless-stopped` into its part of the Compose file, too: the next container that is "
+        "made has the policy of the file."
+    )
+    return Remedy(
+        "exact",
+        f"Give {service.label} a restart policy and start it.{kept}",
+        edits,
+        (*instead, f"docker update --restart unless-stopped {service.name}", f"docker start {service.name}"),
+        risk="Where what ended it is still there, it now restarts for ever, with longer and longer pauses.",
     )

@@ -1,4 +1,4 @@
-"""Workers: does each one that runs also work?"""
+"""Workers that run and answer nothing."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from celery_triage.checks.registry import Look, NotApplicable, check
+from celery_triage.checks.workers.names import shared
+from celery_triage.checks.workers.waiting import pool_of
 from celery_triage.lives import age_of
 from celery_triage.model import Finding, Proof, Remedy
 from celery_triage.remedies import alive, restart
@@ -51,7 +53,8 @@ def worker_frozen(look: Look) -> Iterator[Finding]:
 
     ## False alarms
     A worker with `--pool=solo` runs tasks in its main process and cannot answer meanwhile: it is never
-    reported. A worker that has not yet finished its start is not either.
+    reported (see WRK006), nor is one that shares its node name with another (WRK052). A worker that has not
+    yet finished its start is not either.
     """
     if not look.stack.workers and look.section("containers").status == "ok":
         raise NotApplicable("this stack has no worker")
@@ -85,7 +88,10 @@ def _judge(look: Look, broker: Mapping[str, Any], worker: Service, answered: int
     if broker["asked"] <= answered or worker.nodename not in (server.get("nodes") or [worker.nodename]):
         _unsure(look, f"{label} did not answer, and is not known to listen")
         return
-    if _pool(worker) == "solo":
+    if any(worker in workers for workers in shared(look).values()):
+        _unsure(look, f"{label} shares its node name with another one, and so one reply stands for both")
+        return
+    if pool_of(worker) == "solo":
         _unsure(look, f"{label} did not answer: with the pool solo it cannot while a task runs")
         return
     waits = [
@@ -139,6 +145,3 @@ def _server(look: Look, broker: Mapping[str, Any]) -> Mapping[str, Any]:
     servers = (look.data("redis") or {}).get("servers") or ()
     return next((server for server in servers if server.get("key") == broker.get("key")), {})
 
-
-def _pool(worker: Service) -> str:
-    return str((worker.launch.options.get("pool") if worker.launch else None) or "prefork")
