@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from typing import BinaryIO
 
 from celery_triage.explain.judged import Judged
 from celery_triage.explain.judging import judge
+from celery_triage.explain.learned import LOOK, learn
 from celery_triage.explain.prefixes import told
 from celery_triage.explain.reading import Read, read, rest_of
 from celery_triage.explain.subjects import Subject, Subjects
@@ -22,6 +24,8 @@ from celery_triage.signatures.formats import head
 __all__ = ["Explanation", "Judged", "Read", "Subject", "explain"]
 #: A message that a container runtime broke into parts is put together up to here (characters).
 LONGEST_PART = 1 << 16
+#: Of one line so much is looked at for a prefix to learn (bytes).
+LONGEST_LOOKED = 400
 
 
 @dataclass
@@ -56,14 +60,18 @@ def _feed(subjects: Subjects, source: str, stream: BinaryIO, one: Read) -> None:
     name = replica = part = ""
     named = ("", "")
     begun = 0
-    for line in read(stream, one):
-        if line.number == 1 and one.binary:
-            for _ in rest_of(stream, one):  # to its end, so that whoever writes into a pipe sees no error
-                pass
-            return
+    lines = read(stream, one)
+    first = list(islice(lines, 1))
+    if first and one.binary:
+        for _ in rest_of(stream, one):  # to its end, so that whoever writes into a pipe sees no error
+            pass
+        return
+    first += islice(lines, LOOK)
+    learned = learn(told(clean(line.raw[:LONGEST_LOOKED])).text for line in first)
+    for line in chain(first, lines):
         if line.after_gap:
             subjects.put(source, name, replica, line.number - 1, "", "")
-        text = told(clean(line.raw))
+        text = told(clean(line.raw), learned)
         if text.names:
             name, replica, part = text.names.strip(), "", ""
             named = ("", "")

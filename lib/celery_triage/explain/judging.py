@@ -16,6 +16,7 @@ from celery_triage.explain.codes import Code, code_of, remedy_of
 from celery_triage.explain.judged import Harmless, Judged, Own, Strange
 from celery_triage.explain.subjects import Said, Subject, Unrecognised
 from celery_triage.model import Finding, Proof, Remedy, worst
+from celery_triage.signatures import Match
 from celery_triage.signatures.formats import LONGEST_HEAD, head
 
 #: What clients say when the server of that role does not answer or is not there.
@@ -95,9 +96,10 @@ def judge(subjects: Sequence[Subject]) -> Judged:
                 )
             else:
                 code = code_of(match.code)
-                key = (code.code, _thing(subject, code, match.object))
-                case = cases.setdefault(key, _Case(code, match.object, match.says))
-                if code.code in _ONE_EACH and match.object.startswith("signal"):
+                thing = _named(subject, match)
+                key = (code.code, _thing(subject, code, thing))
+                case = cases.setdefault(key, _Case(code, thing, match.says))
+                if code.code in _ONE_EACH and match.object.startswith(("signal", "exitcode")):
                     case.thing, case.says = match.object, match.says
                 case.told.append((subject, said, _state(subject, said, code)))
         for unknown in subject.unknown.values():
@@ -125,6 +127,13 @@ def _thing(subject: Subject, code: Code, thing: str) -> str:
     if code.code in _ONE_EACH:
         return subject.label if code.code == "WRK001" else ""
     return thing.lower()
+
+
+def _named(subject: Subject, match: Match) -> str:
+    """What a message is about. An AMQP client names no host: it is the one of the banner."""
+    if match.code in ("BRK001", "BRK002") and match.signature.startswith(("kombu-", "amqp-access-refused")):
+        return subject.broker or match.object
+    return match.object
 
 
 def _complains(said: Said) -> bool:
@@ -188,9 +197,18 @@ def _explained(cases: list[_Case]) -> None:
             gone = case.code.code in _SERVER_STOPS and any(
                 effect.code.code in _SERVER_GONE.get(role, ()) for role in roles
             )
-            if gone or effect.code.code in case.code.explains or effect.code.code == "CTR051":
+            waits = effect.code.code == "CPS055" and any(
+                _is_of(subject, effect.thing) for subject, _, _ in case.told
+            )
+            if gone or waits or effect.code.code in case.code.explains or effect.code.code == "CTR051":
                 if case.by is not effect:
                     effect.by = case
+
+
+def _is_of(subject: Subject, container: str) -> bool:
+    """Whether a container that Compose names is the one that speaks."""
+    name = subject.name
+    return bool(name) and bool(re.search(rf"(?:^|[-_]){re.escape(name)}(?:[-_]\d+)?$", container))
 
 
 def _finding(case: _Case, id: str) -> Finding:

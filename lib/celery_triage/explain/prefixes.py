@@ -1,13 +1,15 @@
 """What others write before a line: Compose, ``docker logs -t``, Kubernetes, the journal, syslog, JSON.
 
 In: one line of text. Out: whose it is, when it was written, and the line as the process wrote it. Forms are
-those of Docker Compose 1 and 2, Docker's json-file driver, the Container Runtime Interface (CRI), kubectl
-``--prefix``, ``journalctl -o short`` and ``short-iso``, RFC 3164 and RFC 5424.
+those of Docker Compose 1 and 2, Docker Desktop, Swarm, Docker's json-file driver, the Container Runtime
+Interface (CRI), kubectl ``--prefix``, ``journalctl -o short`` and ``short-iso``, RFC 3164 and RFC 5424,
+Heroku, honcho and foreman, a quotation (``> ``), a table's frame; other ones are learned (``learned``).
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from celery_triage.explain.records import from_json
@@ -18,7 +20,16 @@ _CRI = re.compile(rf"({_STAMP}) (stdout|stderr) ([FP])(?: (.*))?$")
 _TIME = re.compile(rf"({_STAMP})(?: (.*)|)$")
 #: Docker and Kubernetes write up to nine digits of a second, applications three or six.
 _FINE = re.compile(r"[.]\d{7,9}[Z+-]")
-_COMPOSE = re.compile(r"([A-Za-z0-9][\w.-]{0,100}?)(?:[-_](\d{1,4}))? *\|(?: (.*)|)$")
+_COMPOSE = re.compile(
+    r"([A-Za-z0-9][\w.-]{0,100}?)(?:[-_](\d{1,4})|\.(\d{1,4})(?:\.[a-z0-9]{12,25})?(?:@\S{1,80})?)?"
+    r"(?: *\|(?: (.*)|)|  +\|(\S.*))$"
+)
+#: Docker Desktop writes its own time before Compose's prefix, honcho and foreman only the time of day.
+_DESKTOP = re.compile(r"(?:\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d (?=[A-Za-z0-9][\w.-]{0,100} *\| )")
+_HEROKU = re.compile(rf"({_STAMP}) (?:app|heroku)\[([a-z_-]+)(?:\.(\d+))?\]: ?(.*)$")
+_QUOTATION = re.compile(r"(?:> ?){1,3}(?!>)")
+_FRAME = re.compile(r"[│┃║] ?(.*?)\s*[│┃║]?$")
+_STREAM = re.compile(r"std(?:err|out): (?=.)")
 _KUBECTL = re.compile(r"\[pod/([\w.-]+)/([\w.-]+)\] (.*)$")
 _JOURNAL = re.compile(
     r"(?:<\d{1,3}>)?(?:[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d+)?|" + _STAMP + r") "
@@ -51,15 +62,22 @@ class Told:
     names: str = ""  # a line that only says whose the following lines are
 
 
-def told(text: str) -> Told:
-    """One line, taken apart. Text that only looks like a prefix stays."""
+def told(text: str, learned: Sequence[re.Pattern[str]] = ()) -> Told:
+    """One line, taken apart. Text that only looks like a prefix stays. ``learned``: further prefixes."""
     line = Told(text)
     for _ in range(LAYERS):
-        after = _layer(line)
+        after = _layer(line) or _unlearned(line, learned)
         if after is None:
-            return line
+            break
         line = after
     return line
+
+
+def _unlearned(line: Told, learned: Sequence[re.Pattern[str]]) -> Told | None:
+    for pattern in learned:
+        if found := pattern.match(line.text):
+            return replace(line, text=line.text[found.end() :])
+    return None
 
 
 def _layer(line: Told) -> Told | None:
@@ -85,8 +103,19 @@ def _layer(line: Told) -> Told | None:
         return replace(line, text=found[4], name=line.name or _name(found[2], found[3]), time=found[1])
     if (first == "<" or first.isupper() or first.isdigit()) and (found := _JOURNAL.match(text)):
         return replace(line, text=found[3], name=line.name or _name(found[1], found[2] or ""))
+    if first.isdigit() and (found := _HEROKU.match(text)):
+        return replace(line, text=found[4], name=line.name or found[2], replica=found[3] or "", time=found[1])
+    if first.isdigit() and not line.name and (found := _DESKTOP.match(text)):
+        return replace(line, text=text[found.end() :])
     if not line.name and first.isalnum() and (found := _COMPOSE.match(text)):
-        return replace(line, text=found[3] or "", name=found[1], replica=found[2] or "")
+        rest = found[4] or found[5] or ""
+        return replace(line, text=rest, name=found[1], replica=found[2] or found[3] or "")
+    if first == ">" and (found := _QUOTATION.match(text)):
+        return replace(line, text=text[found.end() :])
+    if first in ("│", "┃", "║") and (found := _FRAME.match(text)):
+        return replace(line, text=found[1])
+    if first == "s" and (found := _STREAM.match(text)):
+        return replace(line, text=text[found.end() :])
     if not line.name and " exited with code " in text and (found := _ENDED.match(text)):
         return replace(line, name=found[1], replica=found[2] or "")
     if first == "=" and (found := _FILE.match(text)):

@@ -47,6 +47,13 @@ _MARKS = (
 )
 
 
+#: The broker that a process says it uses: its banner's, Flower's.
+_BROKER = re.compile(
+    r"(?:- [*-]+ -+ )?\.> transport: +\w[\w+]{0,30}://(?:[^@\s]{0,300}@)?(?P<a>[^/:\s;]{1,255})"
+    r"|\[I .{0,60}Broker: \w[\w+]{0,30}://(?:[^@\s]{0,300}@)?(?P<b>[^/:\s;]{1,255})"
+)
+
+
 @dataclass
 class Said:
     """One known message of one subject: all its repetitions over all windows."""
@@ -98,6 +105,7 @@ class Subject:
     unknown: dict[tuple[str, str], Unrecognised] = field(default_factory=dict)
     dropped: int = 0
     celery: bool = False
+    broker: str = ""
     window: list[tuple[int, list[str]]] = field(default_factory=list, repr=False)
     tail: deque[int] = field(default_factory=lambda: deque(maxlen=LAST_WORDS), repr=False)
 
@@ -130,6 +138,8 @@ class Subject:
         self.window = self.window[upto:]
         lines, numbers = lines[:upto], numbers[:upto]
         for (_, _, text), number in zip(lines, numbers, strict=True):
+            if ("transport: " in text or "Broker: " in text) and (found := _BROKER.search(text[:600])):
+                self.broker = found["a"] or found["b"]
             for mark, pattern in _MARKS:
                 if pattern.match(text[:400]):
                     self.marks[mark] = number

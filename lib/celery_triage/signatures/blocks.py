@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from datetime import datetime
 
-from celery_triage.signatures.formats import Block, Exc
+from celery_triage.signatures.formats import Block, Exc, bare
 from celery_triage.signatures.formats import head as head_of
 
 #: A logger writes one record at once: lines that come later than this after the line before are not of it. A
@@ -21,7 +21,7 @@ LINE_BY_LINE = 2.0
 #: Of longer lines only so much is looked at (characters).
 LONGEST = 4000
 
-_TRACEBACK = re.compile(r"(?: *[|+] *)?Traceback \(most recent call last\):\s*$")
+_TRACEBACK = re.compile(r"(?: *[|+] *)?(?:Exception Group )?Traceback \(most recent call last\):\s*$")
 CHAINED = (
     "During handling of the above exception, another exception occurred:",
     "The above exception was the direct cause of the following exception:",
@@ -29,7 +29,18 @@ CHAINED = (
 _EXCEPTION = re.compile(r"(?P<type>[A-Za-z_][\w.]*)(?:: (?P<message>.*)|:?$)")
 #: What Python says of an exception that ends nothing.
 _IGNORED = re.compile(r"Exception ignored in: |Exception in thread ")
-_FRAME = re.compile(r'\s+File "([^"]*)", line \d+')
+#: An exception by its name alone, as nothing else is written.
+_NAMED = re.compile(
+    r"(?:[A-Za-z_]\w*\.)*(?:[A-Z]\w*(?:Error|Exception|Exit|Interrupt|Warning|NotFound|Refused|Denied|Lost"
+    r"|Exceeded|Registered|Disallowed|Mismatch|Conflict)|(?<=\.)[A-Z]\w+)(?:: .*|:?$)"
+)
+_FRAME = re.compile(r'\s*File "([^"]*)", line \d+')
+#: What marks a place in the source line above.
+_MARKERS = re.compile(r"[\s~^]+$")
+#: The margin of an exception group.
+_MARGIN = re.compile(r" *(?:\||\+-+[ +]?-*(?: \d+ -+)?| \+ )(?: |$)")
+#: A refused command line whose usage was cut off.
+_REFUSED = re.compile(r"Error: *(?:Invalid value for .{0,3}-A\b|$)|Unable to load celery application\.")
 _USAGE = re.compile(r"Usage: (\S+)")
 _MISPLACED = re.compile(r"You are using `(?:-A|--app)` as an option of the ")
 
@@ -55,7 +66,7 @@ class _Cutter:
 
     def block(self, place: int) -> Block:
         text = self.texts[place]
-        head = head_of(text)
+        head = head_of(text) or bare(text)
         if head is not None:
             return self.record(place, head)
         ignored = (
@@ -66,17 +77,51 @@ class _Cutter:
                 "ignored" if ignored else "traceback", place, place + 1, text if ignored else "", place=place
             )
             into = block.exceptions
-            block.end = self.traceback(place + 1 if ignored else place, into, len(self.texts))
+            # Of a traceback whose beginning was cut off the first line is a frame, or of one.
+            before = place + 1 if ignored else place if _TRACEBACK.match(text) else place - 1
+            block.end = self.traceback(before, into, len(self.texts))
             return block
-        if _USAGE.match(text) or _MISPLACED.match(text):
+        if _USAGE.match(text) or _MISPLACED.match(text) or self.refused(place):
             return self.usage(place)
+        if place + 1 < len(self.texts) and _NAMED.match(text) and _FRAME.match(self.texts[place + 1]):
+            return self.turned(place)
         return Block("line", place, place + 1, text, place=place)
+
+    def refused(self, place: int) -> bool:
+        """Whether a line begins what Celery says of an application that it cannot load."""
+        text = self.texts[place]
+        return bool(_REFUSED.match(text)) and (
+            text.strip() != "Error:" or any("Unable to load" in line for line in self.texts[place + 1 :][:2])
+        )
+
+    def turned(self, place: int) -> Block:
+        """A traceback with its exception first, as monitoring services write it."""
+        name, _, message = self.texts[place].partition(": ")
+        block = Block("traceback", place, place + 1, place=place)
+        end, files = place + 1, []
+        while end < len(self.texts) and (self.texts[end][:1] in (" ", "\t") or _FRAME.match(self.texts[end])):
+            if found := _FRAME.match(self.texts[end]):
+                files.append(_path(found[1]))
+            end += 1
+        block.exceptions.append(Exc(name.rstrip(":"), message, place, files))
+        block.end = end
+        return block
+
+    def without_margin(self, place: int) -> None:
+        """Take the margin off an exception group, so that its parts read as tracebacks of their own."""
+        while place < len(self.texts) and (found := _MARGIN.match(self.texts[place])):
+            self.texts[place] = self.texts[place][found.end() :] if "|" in found[0] else ""
+            while self.texts[place][:1] in ("|", " ") and (more := _MARGIN.match(self.texts[place])):
+                self.texts[place] = self.texts[place][more.end() :] if "|" in more[0] else ""
+            place += 1
 
     def cut_traceback(self, place: int) -> bool:
         """Whether a line is of a traceback whose beginning was cut off, as at the front of a log's tail."""
         first = self.texts[:3]
+        if place or _NAMED.match(first[0]):
+            return False
         begun = next((at for at, text in enumerate(first) if _TRACEBACK.match(text)), len(first))
-        return place == 0 and any(_FRAME.match(text) for text in first[:begun])
+        return any(_FRAME.match(text) for text in first[:begun])
 
     def record(self, place: int, head: Block) -> Block:
         """A record's own lines: up to the next head, a pause, another stream or a usage error."""
@@ -103,7 +148,7 @@ class _Cutter:
         if _IGNORED.match(text) and head.process == "MainProcess":
             return False
         pause = self.pause(place)
-        if pause is None and _USAGE.match(text):
+        if pause is None and (_USAGE.match(text) or self.refused(place)):
             return False
         if pause is not None and pause >= TOGETHER:
             return False
@@ -121,13 +166,14 @@ class _Cutter:
     def traceback(self, place: int, into: list[Exc], limit: int) -> int:
         """Read the exceptions of a traceback and of those chained to it; the place behind them."""
         while True:
+            if place >= 0 and "Group" in self.texts[place][:40]:
+                self.without_margin(place + 1)
             place += 1
             files: list[str] = []
-            while place < limit and (
-                self.texts[place][:1] in (" ", "\t", "") or self.texts[place][:1] == "|"
-            ):
+            while place < limit and self.frame(place, limit):
                 if found := _FRAME.match(self.texts[place]):
-                    files.append(found[1])
+                    files.append(_path(found[1]))
+                    place += self.dedented(place, limit)
                 elif not self.texts[place].strip() and not self.goes_on(place + 1, limit):
                     break
                 place += 1
@@ -143,6 +189,19 @@ class _Cutter:
             if after is None:
                 return place
             place = after
+
+    def frame(self, place: int, limit: int) -> bool:
+        """Whether a line is of a traceback's frames."""
+        text = self.texts[place]
+        return text[:1] in (" ", "\t", "", "|") or bool(_FRAME.match(text) or _MARKERS.match(text))
+
+    def dedented(self, place: int, limit: int) -> int:
+        """1 where the source line of a frame follows without its indentation, which some viewer took away."""
+        if self.texts[place][:1] in (" ", "\t") or place + 1 >= limit:
+            return 0
+        text = self.texts[place + 1]
+        mine = text.strip() and text[:1] not in (" ", "\t") and head_of(text) is None
+        return int(bool(mine) and not (_FRAME.match(text) or _NAMED.match(text) or _TRACEBACK.match(text)))
 
     def goes_on(self, place: int, limit: int) -> bool:
         """Whether more of a traceback's frames follow a blank line."""
@@ -191,7 +250,7 @@ class _Cutter:
                 if block.program:
                     break
                 block.program = found[1]
-            if seen < 0 and text.startswith("Error:"):
+            if seen < 0 and (text.startswith("Error:") or (at == place and self.refused(place))):
                 seen = at
             if _TRACEBACK.match(text):
                 at = self.traceback(at, block.exceptions, len(self.texts))
@@ -238,8 +297,17 @@ def _put(kept: list[Block], run: list[Block]) -> None:
         kept[-1].end = run[-1].end
         return
     whole = Block("traceback", run[0].begin, run[-1].end, source="celery", place=run[0].begin)
-    files = [found[1] for found in (_FRAME.match(block.message) for block in run) if found]
-    for place, block in enumerate(run[:-2]):
-        if run[place + 1].message == ": " and _EXCEPTION.fullmatch(block.message.strip()):
-            whole.exceptions.append(Exc(block.message.strip(), run[place + 2].message, block.begin, files))
+    files = [_path(found[1]) for found in (_FRAME.match(block.message) for block in run) if found]
+    for place, block in enumerate(run):
+        after = [one.message for one in run[place + 1 : place + 3]]
+        if len(after) == 2 and after[0] == ": " and _EXCEPTION.fullmatch(block.message.strip()):
+            whole.exceptions.append(Exc(block.message.strip(), after[1], block.begin, files))
+        elif _NAMED.match(block.message.split("\n", 1)[0]):  # one write for each line
+            name, _, message = block.message.partition(": ")
+            whole.exceptions.append(Exc(name.rstrip(":\n"), message, block.begin, files))
     kept.append(whole)
+
+
+def _path(file: str) -> str:
+    """A frame's file, with the same separators on every system."""
+    return file.replace("\\", "/")

@@ -6,6 +6,11 @@ import re
 from dataclasses import dataclass, field
 
 _CELERY = re.compile(r"\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}): (\w+)/([\w:.-]+)\] ?")
+#: The same, its beginning lost where it was copied.
+_CELERY_CUT = re.compile(
+    r"(?:[\d: ,-]{0,24}: )?(DEBUG|INFO|WARNING|ERROR|CRITICAL)/"
+    r"(MainProcess|Beat|(?:Fork|Spawn)?PoolWorker-\d+(?::\d+)?|MainThread)\] ?"
+)
 _TORNADO = re.compile(r"\[([DIWEC]) (\d{6} \d\d:\d\d:\d\d) (\w+:\d+)\] ?")
 _POSTGRES = re.compile(
     r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)? \w{1,5}(?: \[\d+\])?:? (?:\S{1,60}@\S{1,60} )?"
@@ -13,12 +18,25 @@ _POSTGRES = re.compile(
 )
 _REDIS = re.compile(r"\d+:[MSCX] \d\d \w{3} (?:\d{4} )?\d\d:\d\d:\d\d\.\d{3} ([*#.-]) ")
 _RABBIT = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3,6}(?:[+-]\d\d:\d\d)? \[(\w+)\] <[\d.]+> ")
+#: PostgreSQL's words without its time, as ``psql`` or a client shows them; ``ERROR:`` alone is anybody's.
+_POSTGRES_BARE = re.compile(r"(?:(LOG|FATAL|PANIC|DETAIL|HINT):  ?|(ERROR|WARNING):  )(?=[A-Za-z\"])")
+_ANY_LEVEL = "DEBUG|INFO|WARN|WARNING|ERROR|CRITICAL|FATAL"
 _OTHER = re.compile(
-    r"(?:\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[.,\d]*\S{0,6} .{0,60}?"
-    r"\b(?P<a>DEBUG|INFO|WARN|WARNING|ERROR|CRITICAL|FATAL)\b"
+    r"(?:\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[.,\d]*\S{0,6}\s.{0,60}?"
+    rf"\b(?P<a>{_ANY_LEVEL})\b"
     r"|(?P<b>DEBUG|INFO|WARNING|ERROR|CRITICAL):[\w.-]+:"
+    rf"|\[?(?P<d>{_ANY_LEVEL})\]?:? {{1,9}}\[?\d{{4}}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[.,\d]*\]?"
+    rf"|\d\d:\d\d:\d\d(?:[.,]\d+)? [|\[]? ?(?P<e>{_ANY_LEVEL})\b"
     r"|\{\"[^{}]{0,400}\"level(?:name)?\": ?\"(?P<c>\w+)\")",
     re.I,
+)
+#: gunicorn's own words: the process's that they tell of follow on their own lines.
+_GUNICORN = re.compile(r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4}\] \[\d+\] \[")
+#: The logger of a record that Celery or its parts wrote, in whatever format the application chose.
+_LOGGER = re.compile(
+    r"(?:[\s\[\](){}:|/,-]|[\d:/.,]+|\b(?:AM|PM|[\w-]+\.py:\d+|DEBUG|INFO|WARN|WARNING|ERROR|CRITICAL)\b)*"
+    r"\b(?:celery\.(?:worker|beat|app|bootsteps|concurrency|backends|bin|utils|pool|platforms|events)"
+    r"|kombu|billiard|amqp|flower|tornado)(?:\.\w+)*(?::\w+:\d+)?[\s:|\])-]+(?:\d+ +){0,2}"
 )
 #: So much of a line shows whether it begins a record (characters).
 LONGEST_HEAD = 600
@@ -91,7 +109,8 @@ def head(text: str) -> Block | None:
             return Block("record", 0, 0, text[found.end() :], "celery", found[2], found[3])
         if found := _TORNADO.match(text):
             return Block("record", 0, 0, text[found.end() :], "flower", _LEVELS[found[1]])
-        return None
+        if _GUNICORN.match(text):
+            return None
     if first.isdigit():
         if found := _POSTGRES.match(text):
             return Block("record", 0, 0, text[found.end() :], "postgres", _LEVELS.get(found[1], found[1]))
@@ -99,13 +118,35 @@ def head(text: str) -> Block | None:
             return Block("record", 0, 0, text[found.end() :], "redis", _LEVELS[found[1]])
         if found := _RABBIT.match(text):
             return Block("record", 0, 0, text[found.end() :], "rabbitmq", found[1].upper())
-    if first.isdigit() or first in "DIWEC{":
-        if found := _OTHER.match(text[:LONGEST_HEAD]):
-            level = (found["a"] or found["b"] or found["c"]).upper()
-            return Block(
-                "record", 0, 0, text[found.end() :].lstrip(" :-]|"), "app", _LEVELS.get(level, level)
-            )
+    if first.isdigit() or first in "DIWEC:":
+        if found := _CELERY_CUT.match(text):
+            return Block("record", 0, 0, text[found.end() :], "celery", found[1], found[2])
+    if (first.isdigit() or first in "[DIWEC{") and (found := _OTHER.match(text[:LONGEST_HEAD])):
+        return _applications(text, found)
     return None
+
+
+def bare(text: str) -> Block | None:
+    """A record of PostgreSQL's without its head. In the middle of another record it begins nothing."""
+    found = _POSTGRES_BARE.match(text)
+    if found is None:
+        return None
+    level = found[1] or found[2]
+    return Block("record", 0, 0, text[found.end() :], "postgres", _LEVELS.get(level, level))
+
+
+def _applications(text: str, found: re.Match[str]) -> Block:
+    """A record in a format of the application's; where its logger is one of Celery's, Celery speaks."""
+    level = next(filter(None, (found[group] for group in "abdec"))).upper()
+    level, rest = _LEVELS.get(level, level), text[found.end() :]
+    # The logger stands before the level or behind it.
+    logger = _LOGGER.match(rest)
+    own = logger or _LOGGER.match(re.sub(r"^\S+ \S+", "", text[: found.end()]))
+    message = rest[logger.end() :] if logger else rest.lstrip(" :-]|")
+    if own is None:
+        return Block("record", 0, 0, message, "app", level)
+    process = re.search(r"\b(?:Fork|Spawn)?PoolWorker-\d+", text[: found.end() + 60])
+    return Block("record", 0, 0, message, "celery", level, process[0] if process else "MainProcess")
 
 
 def from_repr(text: str) -> tuple[str, str] | None:

@@ -34,6 +34,7 @@ _OWN = (
     "Task handler raised error",
     "Received unregistered task",
     "Process '",
+    "Process Beat",
     "Connection to broker",
     "Message Error",
     "Substantial drift",
@@ -84,6 +85,8 @@ _BARE = re.compile(
     r"|Conflict|Full|Login|gaierror)|(?:[a-z_]\w{0,60}\.){1,6}(?:[A-Z]\w{1,60}|error)"
     r"|_?[gn]?dbm\.error|psql: error|psql|pg_dump|createdb): (?P<message>.+)"
 )
+#: A program's name before what it says of a server's data.
+_PROGRAM = re.compile(r"^(?:initdb|postgres|pg_ctl|psql): (?:error: |fatal: )?")
 _SIGNS_OF_LIFE = re.compile(r"\s*-{14} \S+@\S+ v\d|celery beat v")
 
 
@@ -210,11 +213,11 @@ class _Finder:
         elif block.kind == "ignored":
             self.text("line", block.message, "running", block.place)
         elif block.kind == "traceback":
-            self.exceptions(block, self.ends(number))
+            self.exceptions(block, "task" if in_task(block) else self.ends(number))
         elif block.kind == "line":
             context = self.ends(number)
-            if not self.text("line", block.message, context, block.place):
-                self.bare(block, context)
+            if not self.text("line", block.message, context, block.place) and not self.bare(block, context):
+                self.text("postgres", _PROGRAM.sub("", block.message), context, block.place, start=True)
         elif block.source in ("postgres", "redis", "rabbitmq"):
             self.text(block.source, block.message, "running", block.place)
         else:
@@ -245,8 +248,11 @@ class _Finder:
             if not self.exceptions(block, "task"):
                 self.text("exception", message, "task", block.place, anywhere=True)
         elif _OUTSIDE.match(message) or message.startswith(_OWN if _main(block) else _OWN_IN_POOL):
-            if not self.exceptions(block, "running") and not self.text(
-                "message", message, "running", block.place
+            # What it says of itself is closer than an exception's general sense.
+            if (
+                not self.exceptions(block, "running", general=False)
+                and not self.text("message", message, "running", block.place)
+                and not self.exceptions(block, "running")
             ):
                 self.text("own", message, "running", block.place, anywhere=True)
         elif block.source == "app" and block.exceptions:
@@ -256,24 +262,30 @@ class _Finder:
         elif not self.exceptions(block, "task"):  # an application's own ``log.exception``, or words
             self.quoted(message, block.place)
 
-    def bare(self, block: Block, context: str) -> None:
+    def bare(self, block: Block, context: str) -> bool:
         """The last line of a traceback whose rest was cut away, or what a command says of its failure."""
-        if found := _BARE.match(block.message):
-            self.exception(Exc(found["type"], found["message"], block.place), context)
+        found = _BARE.match(block.message)
+        return found is not None and self.exception(
+            Exc(found["type"], found["message"], block.place), context
+        )
 
     def shown(self, block: Block, context: str) -> bool:
         """An exception that only the record's own line shows (its traceback is cut or was not printed)."""
         told = from_repr(block.message.split("\n", 1)[0])
         return told is not None and self.exception(Exc(told[0], told[1], block.place), context)
 
-    def exceptions(self, block: Block, context: str) -> bool:
-        """The last exception of a chain that is known counts: it is what ended it, or what that came from."""
-        return any(self.exception(exception, context) for exception in reversed(block.exceptions))
+    def exceptions(self, block: Block, context: str, *, general: bool = True) -> bool:
+        """The last exception of a chain that is known counts: it is what ended it, or what that came from.
+        One with a general sense only yields to the special one that it came from."""
+        chain = list(reversed(block.exceptions))
+        return any(self.exception(exception, context, general=False) for exception in chain) or (
+            general and any(self.exception(exception, context) for exception in chain)
+        )
 
-    def exception(self, exception: Exc, context: str) -> bool:
+    def exception(self, exception: Exc, context: str, *, general: bool = True) -> bool:
         for text in _readings(exception.text):
             for signature in self.through("exception", text):
-                if signature.needs not in text:
+                if signature.needs not in text or (signature.general and not general):
                     continue
                 if signature.files is not None and not signature.files.search(_raised_in(exception)):
                     continue
@@ -282,12 +294,21 @@ class _Finder:
                     return True
         return False
 
-    def text(self, where: str, text: str, context: str, place: int, *, anywhere: bool = False) -> bool:
+    def text(
+        self,
+        where: str,
+        text: str,
+        context: str,
+        place: int,
+        *,
+        anywhere: bool = False,
+        start: bool = False,
+    ) -> bool:
         for reading in _readings(text):
             for signature in self.through(where, reading):
                 if signature.needs in reading and not (anywhere and signature.files):
                     # One's own words are the first ones; what a command or a server says may follow others.
-                    first = where in ("message", "line") and not anywhere
+                    first = start or (where in ("message", "line") and not anywhere)
                     search = signature.pattern.match if first else signature.pattern.search
                     if found := search(reading):
                         self.add(signature, found, context, place)
@@ -317,6 +338,17 @@ def _readings(text: str) -> tuple[str, ...]:
 def _main(block: Block) -> bool:
     """Whether the process itself speaks, not one of its pool's."""
     return block.source == "flower" or block.process in ("MainProcess", "Beat", "")
+
+
+def in_task(block: Block) -> bool:
+    """Whether a traceback came out of a task: it runs through Celery's tracer into other code, and not into
+    the storing of its result."""
+    for exception in block.exceptions:
+        places = [at for at, file in enumerate(exception.files) if file.endswith("/celery/app/trace.py")]
+        after = exception.files[places[-1] + 1 :] if places else []
+        if after and not any("/celery/backends/" in file for file in after):
+            return True
+    return False
 
 
 def is_task(message: str) -> bool:

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from celery_triage.signatures.blocks import CHAINED, blocks
 from celery_triage.signatures.catalogue import Signature
 from celery_triage.signatures.formats import Block
-from celery_triage.signatures.matching import is_task, match_blocks
+from celery_triage.signatures.matching import in_task, is_task, match_blocks
 
 _BAD = ("ERROR", "CRITICAL", "FATAL", "PANIC")
 _LINE = re.compile(
     r"(?i)(?:^|[\s\[(:])(?:error|fatal|panic|critical|exception|traceback|cannot|can't|could not|failed"
-    r"|failure|refused|denied|not found|no such|unable|killed|segmentation fault|out of memory)\b"
+    r"|failure|refused|denied|not found|no such|unable|killed|segmentation fault|out of memory"
+    r"|timed out|timeout reached|timeout exceeded|gave up|giving up|aborting|crashed|crashing)\b"
     r"|^[A-Za-z_][\w.]*(?:Error|Exception)\b"
 )
 _VARIABLE = (
@@ -74,7 +75,7 @@ def unknown_blocks(
         if said is None or any(place in known for place in range(block.begin, block.end)):
             continue
         text, level = said
-        key = (shape_of(text), level, "task" if is_task(block.message) else "process")
+        key = (shape_of(text), level, "task" if is_task(block.message) or in_task(block) else "process")
         groups.setdefault(key, []).append(block.place)
         texts.setdefault(key, text)
     shapes = [

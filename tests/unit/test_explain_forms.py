@@ -1,0 +1,203 @@
+"""`celery-triage explain`: the forms in which people paste logs, after threads that show them."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from celery_triage.explain import explain
+from celery_triage.explain.learned import learn
+
+#: A worker that dies: the record, its traceback, the exception.
+DEATH = """\
+[2026-11-24 00:00:01,000: CRITICAL/MainProcess] Unrecoverable error: PreconditionFailed(406, 'x', (0, 0), '')
+Traceback (most recent call last):
+  File "/usr/lib/python3.11/site-packages/celery/worker/worker.py", line 202, in start
+    self.blueprint.start(self)
+  File "/usr/lib/python3.11/site-packages/amqp/channel.py", line 293, in _on_close
+    raise error_for_code(
+amqp.exceptions.PreconditionFailed: (0, 0): (406) PRECONDITION_FAILED - delivery acknowledgement on channel \
+1 timed out. Timeout value used: 1800000 ms. This timeout value can be configured
+"""
+NOT_LOADED = """\
+Usage: celery [OPTIONS] COMMAND [ARGS]...
+Try 'celery --help' for help.
+
+Error: Invalid value for '-A' / '--app':
+Unable to load celery application.
+The module shop.tasks was not found.
+"""
+#: What people and tools write before a line.
+BEFORE = {
+    "quotation": "> ",
+    "quotation of a code block": ">     ",
+    "moved in": "    ",
+    "heroku": "2026-11-24T00:00:00.597179+00:00 app[worker.1]: ",
+    "cloud foundry": "   2026-11-24T00:00:00.92-0400 [APP/PROC/WEB/1] ERR ",
+    "docker desktop": "2026-11-24 00:00:00 shop-worker-1  | ",
+    "docker desktop, one container": "2026-11-24 00:00:00 ",
+    "swarm": "shop_worker.1.vveh09qnlon5aaaaaaaaaaaaa@node-1    | ",
+    "honcho": "00:00:00 worker.1 | ",
+    "no blank behind the bar": "shop-worker-1   |",
+    "a shell's name": "bash: ",
+    "a stream's name": "stderr: ",
+    "a logging agent": "[2026-11-24 00:00:00.942315] [ljeugk] [c2] ",
+    "stern": "worker-6d5f7c9b8d-x2x7l worker ",
+    "a time only": "2026-11-24T00:00:00Z ",
+}
+
+
+def causes(text: str) -> list[tuple[str, str]]:
+    found = explain([("paste", io.BytesIO(text.encode()))]).judged
+    return [(one.code, one.object) for one in found.findings if one.id in found.causes]
+
+
+def verdict(text: str) -> str:
+    return explain([("paste", io.BytesIO(text.encode()))]).verdict
+
+
+def each(text: str, before: str, after: str = "") -> str:
+    return "".join(f"{before}{line}{after}\n" for line in text.splitlines())
+
+
+@pytest.mark.parametrize("before", BEFORE)
+def test_a_death_is_read_behind_any_prefix(before: str) -> None:
+    """Known prefixes are taken off, unknown ones are learned from the paste."""
+    assert causes(each(DEATH, BEFORE[before])) == [("RMQ053", "1800000 ms")]
+
+
+@pytest.mark.parametrize("before", BEFORE)
+def test_a_refused_start_is_read_behind_any_prefix(before: str) -> None:
+    """The same for a usage error, which has no log head at all."""
+    assert causes(each(NOT_LOADED, BEFORE[before])) == [("CMD003", "shop.tasks")]
+
+
+def test_the_frame_of_a_terminal_table_is_taken_off() -> None:
+    """k9s draws a box around what it shows."""
+    assert causes(each(DEATH, "│ ", "     │")) == [("RMQ053", "1800000 ms")]
+
+
+def test_talk_is_no_prefix() -> None:
+    """What an application logs before a quoted record is not taken for a wrapper's prefix."""
+    assert not learn(["2026-11-24 00:00:00 ERROR shop: a ticket: [2026-11-24 00:00:00,000: INFO/Beat] x"])
+    assert not learn(["the customer wrote to us that Traceback (most recent call last):"])
+
+
+def test_a_traceback_without_its_indentation_is_read() -> None:
+    """Some viewers show lines without the blanks before them."""
+    assert causes("".join(f"{line.strip()}\n" for line in DEATH.splitlines())) == [("RMQ053", "1800000 ms")]
+
+
+def test_a_traceback_with_its_exception_first_is_read() -> None:
+    """Monitoring services write the exception above the frames."""
+    text = (
+        "WorkerLostError: Worker exited prematurely: signal 15 (SIGTERM) Job: 11.\n"
+        '  File "shop/tasks.py", line 9, in bill\n    rows()\n'
+    )
+    assert causes(text) == [("WRK001", "signal 15 (SIGTERM)")]
+
+
+def test_the_parts_of_an_exception_group_are_read() -> None:
+    """Each part of a group is a traceback of its own."""
+    text = """\
+  + Exception Group Traceback (most recent call last):
+  |   File "/app/shop/prestart.py", line 9, in <module>
+  |     asyncio.run(main())
+  | ExceptionGroup: unhandled errors in a TaskGroup (1 sub-exception)
+  +-+---------------- 1 ----------------
+    | Traceback (most recent call last):
+    |   File "/usr/lib/python3.11/site-packages/asyncpg/connect_utils.py", line 601, in _connect_addr
+    |     return await __connect_addr(params, False, *args)
+    | asyncpg.exceptions.InvalidCatalogNameError: database "shop" does not exist
+    +------------------------------------
+"""
+    assert causes(text) == [("DBS001", "shop")]
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "[2026-11-24 00:00:01,203] [ERROR] [celery.worker.consumer.consumer] ",
+        "2026-11-24 00:00:01,203 ERROR celery.worker.consumer.consumer ",
+        "2026-11-24 00:00:01,203 celery.worker.consumer.consumer ERROR    ",
+        "ERROR 2026-11-24 00:00:01,203 celery.worker.consumer.consumer 8 140213 ",
+        "ERROR:celery.worker.consumer.consumer:",
+        "2026-11-24 00:00:01.920 | ERROR    | celery.worker.consumer.consumer:on_connection_error:592 - ",
+        "00:00:01 [ERROR] celery.worker.consumer.consumer: ",
+        "00:00:01,000: ERROR/MainProcess] ",
+        "ERROR/MainProcess] ",
+    ],
+)
+def test_celery_is_heard_in_an_applications_own_format(head: str) -> None:
+    """Who speaks is told by the logger's name, whatever format the application chose."""
+    said = "consumer: Cannot connect to redis://redis:6379/0: Error 111 connecting to redis:6379."
+    text = f"{head}{said} Connection refused..\n"
+    assert causes(text) == [("BRK001", "redis")]
+
+
+def test_an_application_that_speaks_of_celery_is_not_celery() -> None:
+    """The same words under the application's own logger say nothing of this process."""
+    text = (
+        "2026-11-24 00:00:01,203 INFO shop.views ticket: consumer: Cannot connect to redis://redis:6379/0: "
+        "Error 111 connecting to redis:6379. Connection refused..\n"
+    )
+    assert verdict(text) == "ok"
+
+
+def test_what_left_a_task_is_the_applications_own() -> None:
+    """A traceback without a record that runs through Celery's tracer is a task's."""
+    text = """\
+Traceback (most recent call last):
+  File "/usr/lib/python3.11/site-packages/celery/app/trace.py", line 453, in trace_task
+    R = retval = fun(*args, **kwargs)
+  File "/app/shop/tasks.py", line 9, in bill
+    raise NoStock(9)
+shop.errors.NoStock: 9
+"""
+    found = explain([("paste", io.BytesIO(text.encode()))])
+    assert found.verdict == "ok" and [one.text for one in found.judged.own] == ["shop.errors.NoStock: 9"]
+
+
+def test_a_client_without_a_host_names_that_of_the_banner() -> None:
+    """The exception of an AMQP client says no host; the banner above it does."""
+    text = """\
+- ** ---------- .> transport:   amqp://shop:**@rabbit-1:5672//
+Traceback (most recent call last):
+  File "/usr/lib/python3.11/site-packages/kombu/connection.py", line 476, in _reraise_as_library_errors
+    raise ConnectionError(str(exc)) from exc
+kombu.exceptions.OperationalError: [Errno 111] Connection refused
+"""
+    assert causes(text) == [("BRK001", "rabbit-1")]
+
+
+def test_a_dependency_that_failed_is_explained_by_its_own_words() -> None:
+    """Compose says only that the database is unhealthy; the database says why."""
+    text = (
+        "dependency failed to start: container shop-db-1 is unhealthy\n"
+        'db-1  | 2026-11-24 00:00:00.000 UTC [33] FATAL:  role "docker" does not exist\n'
+    )
+    assert causes(text) == [("DBS002", "docker")]
+
+
+def test_a_server_without_a_time_is_heard() -> None:
+    """PostgreSQL's words as `psql` or an image's entrypoint shows them."""
+    assert causes(
+        "FATAL:  database files are incompatible with server\n"
+        "DETAIL:  The data directory was initialized by PostgreSQL version 9.4, which is not compatible with "
+        "this version 9.5.4.\n"
+    ) == [("DBS058", "9.4")]
+    text = 'initdb: could not change permissions of directory "/var/lib/pg": Operation not permitted\n'
+    assert causes(text) == [("DBS058", "/var/lib/pg")]
+
+
+def test_a_connection_that_broke_is_not_called_an_address_without_a_server() -> None:
+    """A broker that was reached answers at its address: what broke is the connection."""
+    text = (
+        "[2026-11-24 00:00:01,000: CRITICAL/MainProcess] Couldn't ack 6, reason:error(104, 'reset')\n"
+        "Traceback (most recent call last):\n"
+        '  File "/usr/lib/python3.11/site-packages/amqp/transport.py", line 500, in _write\n'
+        "    self.sock.sendall(s)\n"
+        "ConnectionResetError: [Errno 104] Connection reset by peer\n"
+    )
+    assert causes(text) == [("WRK055", "broker")]
