@@ -67,18 +67,39 @@ class Look:
         Flower only.
 
         Members stand before neighbours, each by name: the engine lists the youngest first, which helps
-        nobody. CannotLook as `refuse_unknown`.
+        nobody. CannotLook as `labels`.
         """
-        self.refuse_unknown(service)
+        labels = self.labels(service)
         found = self.stack.celery if celery else self.stack.members if members else self.stack.services
-        chosen = [one for one in found if not service or one.label == service]
+        chosen = [one for one in found if not service or one.label in labels]
         return sorted(chosen, key=lambda one: (not one.member, one.label))
 
-    def refuse_unknown(self, service: str) -> None:
-        """CannotLook for a name that no service has: an empty page would read as "nothing there"."""
-        if service and self.stack.services and self.stack.get(service) is None:
-            there = ", ".join(sorted(one.label for one in self.stack.services))
-            raise CannotLook(f"There is no service {service!r} in this evidence; there are {there}.")
+    def labels(self, service: str) -> frozenset[str]:
+        """The labels that a name given for a service means, all for none: its own, or that of the Compose
+        service with all its replicas, or the name of its container. A service of the Compose file without a
+        container stands for itself. CannotLook for any other name: an empty page would read as "nothing
+        there"."""
+        there = self.stack.services
+        if not service or not there:
+            return frozenset({service} - {""} or {one.label for one in there})
+        exact = self.stack.get(service)
+        same = [one for one in there if service in (one.item.get("service"), one.name)]
+        if exact is not None:
+            same = [exact, *(one for one in same if one.item.get("project") == exact.item.get("project"))]
+        elif any(one.member for one in same):
+            same = [one for one in same if one.member]
+        if same:
+            return frozenset(one.label for one in same)
+        if service in ((self.evidence.data("compose") or {}).get("services") or {}):
+            return frozenset({service})
+        names = ", ".join(sorted(one.label for one in there))
+        raise CannotLook(f"There is no service {service!r} in this evidence; there are {names}.")
+
+    def none(self, service: str, whole: str, one: str) -> str:
+        """The sentence for nothing to show: ``whole`` where all were looked at; where one service was asked
+        for, what is so of that one (``has no health check``): of the others nothing is said."""
+        self.labels(service)
+        return f"{service} {one}." if service else whole
 
     @cached_property
     def lives(self) -> Lives:

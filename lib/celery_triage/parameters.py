@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -40,15 +41,20 @@ class Parameter:
         try:
             if self.kind == "bool":
                 return _TRUTHS[text.strip().lower()]
-            return {"int": int, "float": float}.get(self.kind, str)(text)
+            value = {"int": int, "float": float}.get(self.kind, str)(text)
         except (ValueError, KeyError):
             raise WrongParameter(f"{self.name} must be {_WORDS[self.kind]}, not {text!r}") from None
+        self.refuse(value)
+        return value
 
     def refuse(self, value: Any) -> None:
-        """WrongParameter for a value of another type; a whole number is a number."""
+        """WrongParameter for a value of another type (a whole number is a number), or a number below 0."""
         fits = {"str": str, "int": int, "float": (int, float), "bool": bool}.get(self.kind, object)
         if not isinstance(value, fits) or (isinstance(value, bool) and self.kind != "bool"):
             raise WrongParameter(f"{self.name} must be {_WORDS[self.kind]}, not {value!r}")
+        # No question can be asked with less than nothing, or with what is no number at all (nan, inf).
+        if self.kind in ("int", "float") and not 0 <= value < math.inf:
+            raise WrongParameter(f"{self.name} must be {_WORDS[self.kind]} from 0 on, not {value!r}")
 
 
 def declared(source: str) -> dict[str, Parameter]:

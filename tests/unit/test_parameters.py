@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
-from hand_built import evidence
+from hand_built import TAKEN, evidence, item
 
-from celery_triage import bundle, cli, runbooks
+from celery_triage import bundle, cli, runbooks, show
+from celery_triage.model import Evidence, Section
 from celery_triage.notebook import CannotLook, Look
 from celery_triage.parameters import WrongParameter, declared, given, refuse_injected
 from celery_triage.show import queues
 
 CELL = 'service: str = ""  # one service\nlives: int = 12\nslow_ms: float = 1000.0\nall: bool = False\n'
+SAMPLE = Path(__file__).resolve().parents[2] / "reports" / "sample" / "evidence"
 VALUES = {"service": "", "lives": 12, "slow_ms": 1000.0, "all": False}
 
 
@@ -126,11 +130,10 @@ def test_what_fits_passes_and_cells_of_a_person_are_not_judged():
 )
 def test_a_notebook_executed_by_hand_refuses_a_parameter_that_it_cannot_take(tmp_path, words, sentence):
     """papermill itself only warns; the notebook stops, and says why in one sentence."""
-    sample = Path(__file__).resolve().parents[2] / "reports" / "sample" / "evidence"
     notebook = runbooks.chosen(["60"])[0].path
     done = subprocess.run(
         [sys.executable, "-m", "papermill", str(notebook), str(tmp_path / "out.ipynb")]
-        + ["-p", "evidence", str(sample), "--no-progress-bar", *words],
+        + ["-p", "evidence", str(SAMPLE), "--no-progress-bar", *words],
         capture_output=True,
         text=True,
         timeout=120,
@@ -146,3 +149,57 @@ def test_a_service_or_queue_that_is_not_there_is_said_never_shown_as_an_empty_pa
         look.services("web")
     assert [one.label for one in look.services("flower")] == ["flower"]
     assert queues.queues(look) == queues.queues(look, "")
+
+
+@pytest.mark.parametrize("service", ["web", "redis", "celery_beat", "email_worker"])
+def test_a_runbook_for_one_service_says_nothing_of_the_others(service):
+    """A service that is no beat says nothing of the stack's beat: no cell of any runbook, asked for one
+    service, says "no service here", and a name that nobody has is refused by each."""
+    look = Look(bundle.load(SAMPLE))
+    said = 0
+    for book in runbooks.everything():
+        names = {"show": show, "look": look}
+        exec(runbooks.source_of(book, "parameters"), names)
+        if "service" not in names:
+            continue
+        for cell in nbformat.read(book.path, 4).cells:
+            if not re.match(r"show\..*\bservice\b(?!\()", cell.source):
+                continue
+            said += 1
+            names["service"] = service
+            if service == "web":
+                with pytest.raises(CannotLook, match="There is no service 'web'"):
+                    eval(cell.source, names)
+                continue
+            text = eval(cell.source, names).text
+            assert not re.search("No (service|container|worker|URL)|There is no worker", text), cell.source
+    assert said > 30
+
+
+def test_a_service_is_known_by_its_container_and_by_the_name_of_all_its_replicas():
+    """``email_worker`` means both replicas, ``stack-email_worker-2`` one of them; a service of the Compose
+    file without a container stands for itself."""
+    twins = [
+        item(one, ["celery", "worker"], service="email_worker", name=f"stack-{one}")
+        for one in ("email_worker-1", "email_worker-2")
+    ]
+    files = {"services": {"flower": {}}, "files": [{"path": "/srv/docker-compose.yml"}]}
+    seen = {"project": "ai_backend", "items": twins}
+    told = {"containers": seen, "compose": files}
+    look = Look(Evidence("stack", TAKEN, {name: Section(name, "ok", data) for name, data in told.items()}))
+    assert look.labels("email_worker") == {"email_worker-1", "email_worker-2"}
+    assert look.labels("stack-email_worker-2") == {"email_worker-2"}
+    assert look.labels("flower") == {"flower"}
+    assert "flower has no container" in show.changes.replicas(look, "flower").text
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-1"])
+def test_a_number_that_asks_nothing_is_refused(text):
+    """Less than nothing, and what is no number at all, would draw an empty page."""
+    with pytest.raises(WrongParameter, match="slow_ms must be a number from 0 on, not"):
+        given([f"70:slow_ms={text}"], runbooks.chosen(["70"]))
+
+
+def test_nothing_counts_as_slow_from_0_ms_on():
+    """Where nobody answered either, the scale still has a length."""
+    assert "email_worker: not running." in show.workers.plot(Look(bundle.load(SAMPLE)), slow_ms=0.0).text

@@ -106,3 +106,17 @@ def test_many_entries_are_all_drawn():
     """A schedule of forty has forty rows."""
     schedule = {f"entry-{n}": HEARTBEAT for n in range(40)}
     assert show.beat.plot(looked(Scheduled(schedule).sends())).text.count(" due · ") == 40
+
+
+def test_why_a_log_tells_nothing_is_said_as_it_is():
+    """A beat that does not run, and one that logs at INFO and was read too late, lack no option."""
+
+    def why(stack):
+        return show.beat.told(looked(stack)).frame().iloc[0]["Its log tells"]
+
+    assert why(Incident().loop("celery_beat", 1, ["it ends"])) == "no: it does not run"
+    stack = Scheduled()
+    stack.logs["celery_beat"] = []
+    assert why(stack).startswith("no: neither its start nor anything sent stands in what was read")
+    stack.command("celery_beat", "celery -A shared.infrastructure.celery_app beat")
+    assert why(stack) == "no: that needs --loglevel=info"

@@ -28,13 +28,15 @@ def _beats(look: Look, service: str = "") -> list[Beat]:
     courses = Courses(look.evidence, look.stack)
     data = look.evidence.data
     found = beats(look.stack, lambda one: courses.of(one.label), data("celery"), data("results"))
-    return [beat for beat in found if not service or beat.label == service]
+    labels = look.labels(service)
+    return [beat for beat in found if beat.label in labels]
 
 
-def _nothing(look: Look) -> Shown:
+def _nothing(look: Look, service: str) -> Shown:
     section = look.evidence.section("containers")
     if section.readable:
-        return sentence("No service here is a beat, nor a worker with -B.")
+        whole = "No service here is a beat, nor a worker with -B."
+        return sentence(look.none(service, whole, "is no beat, nor a worker with -B"))
     return sentence(f"The containers could not be read: {section.why}.", "unknown")
 
 
@@ -50,7 +52,7 @@ def verdicts(look: Look, service: str = "") -> Shown:
     """Each beat with its three verdicts: it lives, it ticks, what it sends is done."""
     found = _beats(look, service)
     if not found:
-        return _nothing(look)
+        return _nothing(look, service)
     rows = []
     for beat in found:
         lost = [
@@ -78,7 +80,7 @@ def plot(look: Look, service: str = "", minutes: float = 10.0) -> Shown:
     if not found:
         some = _beats(look, service)
         return sentence(f"No schedule to draw: {some[0].unknown or 'it is empty'}.", "unknown") if some else (
-            _nothing(look)
+            _nothing(look, service)
         )
     window = min(max(minutes, 0.1) * 60, max(60.0, *(beat.age for beat, _ in found)))
     drawing = Drawing(LABEL_W + BAR_W + END_W, 20 + ROW_H * len(found) + 46)
@@ -163,7 +165,7 @@ def entries(look: Look, service: str = "") -> Shown:
     if not rows:
         found = _beats(look, service)
         return sentence(f"No entry is known: {found[0].unknown or 'the schedule is empty'}.") if found else (
-            _nothing(look)
+            _nothing(look, service)
         )
     return table(columns, rows, note="Last sent: by the log of its present life, where that tells it.")
 
@@ -190,7 +192,7 @@ def told(look: Look, service: str = "") -> Shown:
                 "inside a worker (-B)" if beat.embedded else "of its own",
                 Cell(beat.scheduler or "not known", code=True),
                 Cell(str(options.get("schedule") or "celerybeat-schedule"), code=True),
-                Cell("yes", tone="ok") if beat.tells else Cell("no: --loglevel=info is needed", tone="quiet"),
+                Cell("yes", tone="ok") if beat.tells else Cell(f"no: {beat.untold}", tone="quiet"),
                 Cell(beat.unknown, tone="unknown") if beat.unknown else Cell(beat.teller, code=True),
                 beat.conf.get("timezone"),
                 units.duration(beat.age) if beat.runs else None,
@@ -198,4 +200,4 @@ def told(look: Look, service: str = "") -> Shown:
         )
     columns = ("Beat", "Runs", "Scheduler", "Schedule file", "Its log tells", "Schedule told by", "Time zone",
                "Up")  # fmt: skip
-    return table(columns, rows) if rows else _nothing(look)
+    return table(columns, rows) if rows else _nothing(look, service)

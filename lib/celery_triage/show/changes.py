@@ -30,16 +30,18 @@ def _files(look: Look) -> Files:
 def _made(look: Look, service: str = "") -> list[Service]:
     """The members that Compose made, all replicas of the named service (or the one of that name)."""
     found = [one for one in look.services(members=True) if one.item.get("service")]
-    return [one for one in found if service in ("", one.label, one.item["service"])]
+    labels = look.labels(service)
+    return [one for one in found if one.label in labels]
 
 
-def _unread(look: Look) -> Shown:
+def _unread(look: Look, service: str = "") -> Shown:
     for name in ("containers", "compose"):
         section = look.evidence.section(name)
         if not section.readable:
             what = "containers" if name == "containers" else "Compose files"
             return sentence(f"The {what} could not be read: {section.why}.", "unknown")
-    return sentence("No container here was made by Compose.")
+    whole = "No container here was made by Compose."
+    return sentence(look.none(service, whole, "has no container of this project that Compose made"))
 
 
 def plot(look: Look, service: str = "", hours: float = 0.0) -> Shown:
@@ -47,7 +49,7 @@ def plot(look: Look, service: str = "", hours: float = 0.0) -> Shown:
     taken = timeline.seconds(look.evidence.taken_at)
     made = _made(look, service)
     if not made or taken is None:
-        return _unread(look)
+        return _unread(look, service)
     files = _files(look)
     rows = [_file_row(path, changed, taken) for path, changed in _changed(look)]
     rows += [_row(files, one, taken) for one in made]
@@ -99,7 +101,7 @@ def against_file(look: Look, service: str = "", all_differences: bool = False) -
     files, rows = _files(look), []
     made = _made(look, service)
     if not made or not look.evidence.section("compose").readable:
-        return _unread(look)
+        return _unread(look, service)
     for one in made:
         for found in differences.of(files, one):
             if found.after or all_differences:
@@ -124,7 +126,7 @@ def replicas(look: Look, service: str = "") -> Shown:
     """Image and age of each container; replicas of one service stand together."""
     made = sorted(_made(look, service), key=lambda one: (one.item["service"], one.item.get("number") or 0))
     if not made:
-        return _unread(look)
+        return _unread(look, service)
     rows, taken = [], look.evidence.taken_at
     for one in made:
         item = one.item

@@ -34,7 +34,11 @@ def urls(look: Look, service: str = "") -> Shown:
     return table(
         ("Services", "For", "Stands in", "URL (secrets masked)", "Reads as"),
         grouped(rows),
-        empty="No URL was found in the environment or the command of any service.",
+        empty=look.none(
+            service,
+            "No URL was found in the environment or the command of any service.",
+            "has no URL in its environment or command",
+        ),
     )
 
 
@@ -64,7 +68,7 @@ def drivers(look: Look, service: str = "") -> Shown:
     return table(
         ("Services", "Scheme", "Needs", "In the image", "Decided by"),
         grouped(rows),
-        empty="No URL needs a driver.",
+        empty=look.none(service, "No URL needs a driver.", "has no URL that needs a driver"),
     )
 
 
@@ -90,7 +94,7 @@ def hosts(look: Look, service: str = "") -> Shown:
     return table(
         ("Services", "Host", "Leads to", "Shared networks", "Because"),
         grouped(rows),
-        empty="No URL names a host.",
+        empty=look.none(service, "No URL names a host.", "has no URL that names a host"),
     )
 
 
@@ -131,7 +135,8 @@ def plot(look: Look, service: str = "") -> Shown:
             found = look.stack.resolve(one.label, url.parsed.host, url.parsed.port)
             links[(one.label, url.parsed.server)] = bool(found.owner and found.running)
     if not links:
-        return sentence("No service names a server, so there is nothing to draw.")
+        whole = "No service names a server, so there is nothing to draw."
+        return sentence(look.none(service, whole, "names no server, so there is nothing to draw"))
     left = list(dict.fromkeys(label for label, _ in links))
     right = list(dict.fromkeys(server for _, server in links))
     high = HEAD_H + ROW_H * max(len(left), len(right))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from typing import TYPE_CHECKING
 
 from markupsafe import Markup
@@ -142,15 +142,17 @@ def services_with_state(finding: Finding) -> list[str]:
     ]
 
 
-def of_subject(diagnosis: Diagnosis, prefixes: Sequence[str], service: str = "") -> list[Finding]:
-    """The findings whose code begins with one of the prefixes (all of them for none), causes first, in
-    their order."""
+def of_subject(
+    diagnosis: Diagnosis, prefixes: Sequence[str], services: Set[str] | None = None
+) -> list[Finding]:
+    """The findings whose code begins with one of the prefixes (all of them for none) and that are about one
+    of the services (if given), causes first, in their order."""
     order = {id: n for n, id in enumerate(diagnosis.causes)}
     chosen = [
         finding
         for finding in diagnosis.findings
         if (not prefixes or finding.code.startswith(tuple(prefixes)))
-        and (not service or service in finding.services)
+        and (services is None or not services.isdisjoint(finding.services))
     ]
     return sorted(chosen, key=lambda f: (order.get(f.id, len(order)), f.state == "history"))
 
@@ -159,7 +161,7 @@ def found(look: Look, *prefixes: str, service: str = "") -> Shown:
     """All that the checks of these codes found, or that they found nothing, with what they could not
     judge."""
     diagnosis = look.diagnosis
-    chosen = of_subject(diagnosis, prefixes, service)
+    chosen = of_subject(diagnosis, prefixes, look.labels(service) if service else None)
     outcomes = [o for o in diagnosis.outcomes if not prefixes or o.code.startswith(tuple(prefixes))]
     quiet = [f"{o.code} {o.name}" for o in outcomes if o.outcome == "quiet"]
     parts = [card(finding) for finding in chosen]

@@ -22,10 +22,10 @@ def _checked(look: Look, service: str = "") -> list[Service]:
     return [one for one in look.services(service) if one.item.get("healthcheck")]
 
 
-def _no_checks(look: Look) -> Shown:
+def _no_checks(look: Look, service: str) -> Shown:
     section = look.evidence.section("containers")
     if section.readable:
-        return sentence("No service here has a health check.")
+        return sentence(look.none(service, "No service here has a health check.", "has no health check"))
     return sentence(f"The containers could not be read: {section.why}.", "unknown")
 
 
@@ -33,7 +33,7 @@ def plot(look: Look, service: str = "") -> Shown:
     """How long the last probes of each health check took, against the time-out of that check."""
     shown = _checked(look, service)
     if not shown:
-        return _no_checks(look)
+        return _no_checks(look, service)
     drawing = Drawing(LABEL_W + BAR_W + END_W, 18 + ROW_H * len(shown) + 46)
     said = [_probes(drawing, one, 12 + ROW_H * n) for n, one in enumerate(shown)]
     foot = 14 + ROW_H * len(shown)
@@ -97,7 +97,7 @@ def checks(look: Look, service: str = "") -> Shown:
     columns = ("Service", "Check", "Asks", "Docker says", "Failed in a row", "Last probe said", "Costs",
                "Judged after")  # fmt: skip
     if not rows:
-        return _no_checks(look)
+        return _no_checks(look, service)
     return table(columns, rows, note="Judged after: the life after which a check that never passes is told.")
 
 
@@ -133,13 +133,12 @@ def memory(look: Look, service: str = "", full_percent: float = 85.0) -> Shown:
     shown = [one for one in look.services(service) if _used(look, one).get("memory")]
     limited = [one for one in shown if _used(look, one).get("memory_limit")]
     if not shown:
-        why = next(
-            (section.why for section in look.evidence.under("usage").values() if not section.readable),
-            "no service runs, or nobody asked",
-        )
-        return sentence(f"The use of memory is not known: {why}.", "unknown")
+        nobody = look.none(service, "no service runs, or nobody asked.", "does not run, or nobody asked")
+        unread = (one for one in look.evidence.under("usage").values() if not one.readable)
+        why = next((f"{section.why}." for section in unread), nobody)
+        return sentence(f"The use of memory is not known: {why}", "unknown")
     if not limited:
-        return sentence("No service that runs has a memory limit.")
+        return sentence(look.none(service, "No service that runs has a memory limit.", "has no memory limit"))
     drawing = Drawing(LABEL_W + BAR_W + END_W, 18 + ROW_H * len(limited) + 30)
     said = [_bar(drawing, look, one, full_percent, 12 + ROW_H * n) for n, one in enumerate(limited)]
     foot, x = 14 + ROW_H * len(limited), LABEL_W + BAR_W * full_percent / 100

@@ -49,7 +49,7 @@ def commands(look: Look, service: str = "") -> Shown:
     return table(
         ("Service", "Command", "What Celery makes of it", "Judged as"),
         rows,
-        empty="No service of this stack runs Celery.",
+        empty=look.none(service, "No service of this stack runs Celery.", "runs no Celery"),
     )
 
 
@@ -120,9 +120,8 @@ def packages(look: Look, service: str = "") -> Shown:
                 *[_package(found.get(name)) for name in PACKAGES],
             )
         )
-    return table(
-        ("Services", "Python", *PACKAGES), grouped(rows), empty="No service of this stack runs Celery."
-    )
+    empty = look.none(service, "No service of this stack runs Celery.", "runs no Celery")
+    return table(("Services", "Python", *PACKAGES), grouped(rows), empty=empty)
 
 
 def _package(found: dict | None) -> Cell:

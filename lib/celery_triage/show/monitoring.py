@@ -24,14 +24,16 @@ Entry = Mapping[str, Any]
 def endpoints(look: Look, service: str = "") -> list[Entry]:
     """All endpoints that were looked for, or those of one service; by service, then port."""
     found = (look.evidence.data("http") or {}).get("endpoints") or ()
-    chosen = [entry for entry in found if not service or service in (entry["label"], entry.get("owner"))]
+    labels = look.labels(service)
+    chosen = [entry for entry in found if not service or labels & {entry["label"], entry.get("owner")}]
     return sorted(chosen, key=lambda entry: (entry["label"], entry["port"], entry["purpose"]))
 
 
-def _nothing(look: Look) -> Shown:
+def _nothing(look: Look, service: str) -> Shown:
     section = look.evidence.section("http")
     if section.readable:
-        return sentence("No service here names a metrics port, and there is no Flower.")
+        whole = "No service here names a metrics port, and there is no Flower."
+        return sentence(look.none(service, whole, "names no metrics port, and is no Flower"))
     return sentence(f"Nobody was asked: {section.why}.", "unknown")
 
 
@@ -58,7 +60,7 @@ def plot(look: Look, service: str = "", slow_ms: float = 500.0) -> Shown:
     marked. The scale is logarithmic, from 1 ms to Prometheus' own time-out of 10 s."""
     shown = endpoints(look, service)
     if not shown:
-        return _nothing(look)
+        return _nothing(look, service)
     drawing = Drawing(LABEL_W + BAR_W + END_W, 18 + ROW_H * len(shown) + 46)
     foot, edge = 14 + ROW_H * len(shown), _x(slow_ms)
     said = [_row(drawing, entry, slow_ms, 12 + ROW_H * n) for n, entry in enumerate(shown)]
@@ -130,7 +132,7 @@ def answered(look: Look, service: str = "", slow_ms: float = 500.0) -> Shown:
         )
     section = look.evidence.section("http")
     if not rows:
-        return _nothing(look)
+        return _nothing(look, service)
     return table(
         ("Service", "What", "Port and page", "Named by", "What came", "Code", "Time", "Size", "Server"),
         rows,
@@ -151,7 +153,7 @@ def ways(look: Look, service: str = "") -> Shown:
         for entry in endpoints(look, service)
     ]
     if not rows:
-        return _nothing(look)
+        return _nothing(look, service)
     return table(
         ("Service", "Asked at", "That is", "Not reached from the service", "Published at"),
         rows,

@@ -52,10 +52,10 @@ def plot(look: Look, service: str = "", slow_ms: float = 1000.0) -> Shown:
     if why := _not_asked(look):
         return sentence(why, "unknown")
     if not workers:
-        return sentence("There is no worker to ask.")
+        return sentence(look.none(service, "There is no worker to ask.", "is no worker"))
     answers = replies(look)
     times = {one.label: answers[one.label]["ms"] for one in workers if one.label in answers}
-    most = max([slow_ms, *times.values()])
+    most = max([slow_ms, *times.values(), 1.0])
     drawing = Drawing(LABEL_W + BAR_W + END_W, 18 + ROW_H * len(workers) + 30)
     said = []
     for n, one in enumerate(workers):
@@ -105,7 +105,7 @@ def who(look: Look, service: str = "") -> Shown:
     return table(
         ("Worker", "Node", "Runs", "Known to the broker", "Ping", "Up", "Running", "Taken, waiting", "Later"),
         rows,
-        empty="There is no worker in this stack.",
+        empty=look.none(service, "There is no worker in this stack.", "is no worker"),
         note=_counted(look),
     )
 
@@ -133,9 +133,9 @@ def _counted(look: Look) -> str:
 
 def pools(look: Look, service: str = "") -> Shown:
     """Each worker's pool: kind, processes, how many tasks it takes in advance, how many it has done."""
-    rows = []
+    rows, labels = [], look.labels(service)
     for label, reply in sorted(replies(look).items()):
-        if service and label != service:
+        if label not in labels:
             continue
         stats, conf = reply.get("stats") or {}, reply.get("conf") or {}
         pool = stats.get("pool") or {}
@@ -154,7 +154,7 @@ def pools(look: Look, service: str = "") -> Shown:
     return table(
         ("Worker", "Pool", "Concurrency", "Processes", "Takes in advance", "Acks late", "Done since start"),
         rows,
-        empty=_not_asked(look) or "No worker answered.",
+        empty=_not_asked(look) or look.none(service, "No worker answered.", "is no worker that answered"),
     )
 
 
@@ -165,7 +165,8 @@ def _yes(value: bool | None) -> str | None:
 def tasks(look: Look, service: str = "") -> Shown:
     """Each task that a worker knows: by whom it can be run, and how often it was since their start."""
     answers = {label: one for label, one in replies(look).items() if one.get("registered") is not None}
-    chosen = {label: one for label, one in answers.items() if service in ("", label)}
+    labels = look.labels(service)
+    chosen = {label: one for label, one in answers.items() if label in labels}
     rows = []
     for name in sorted({name for one in chosen.values() for name in one["registered"]}):
         holders = sorted(label for label, one in answers.items() if name in one["registered"])
@@ -182,7 +183,7 @@ def tasks(look: Look, service: str = "") -> Shown:
     return table(
         ("Task", "Registered by", "Unknown to", "Done since start"),
         rows,
-        empty=_not_asked(look) or "No worker told its tasks.",
+        empty=_not_asked(look) or look.none(service, "No worker told its tasks.", "told no tasks"),
     )
 
 

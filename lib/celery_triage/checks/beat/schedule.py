@@ -31,6 +31,8 @@ LATE_TIMES, LATE_S = 2, 30.0
 
 _SENDING = re.compile(r"Scheduler: Sending due task (.+) \(([^()\s]+)\)\s*$")
 _STARTING = "beat: Starting..."
+#: The levels at which beat logs what it sends.
+_TELLING = ("INFO", "DEBUG")
 _FAILING = re.compile(r"beat: Connection error|Message Error: |beat raised exception")
 _SCHEDULER = re.compile(r"\s+\. scheduler -> (\S+)")
 _CLOCK = re.compile(r"(?:(\d+) days?, )?(\d+):(\d\d):(\d\d(?:\.\d+)?)$")
@@ -136,6 +138,16 @@ class Beat:
     def tells(self) -> bool:
         """Whether its log would show what it sends."""
         return bool(self.sent) or any(_STARTING in line[2][:200] for line in self._lines)
+
+    @property
+    def untold(self) -> str:
+        """Why its log does not tell what it sends, where it does not: a clause."""
+        if not self.runs:
+            return "it does not run"
+        options = self.service.launch.options if self.service.launch else {}
+        if str(options.get("loglevel") or "").upper() in _TELLING:
+            return "neither its start nor anything sent stands in what was read of its present life"
+        return "that needs --loglevel=info"
 
     @property
     def last_sent(self) -> float | None:

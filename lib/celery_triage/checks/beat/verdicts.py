@@ -75,7 +75,7 @@ def ticking(beat: Beat) -> Verdict:
     if not beat.entries:
         return Verdict("unknown", f"the settings of {beat.teller} hold no schedule")
     if not beat.tells:
-        return Verdict("unknown", "its log does not tell what it sends (that needs --loglevel=info)")
+        return Verdict("unknown", f"its log does not tell what it sends ({beat.untold})")
     if not any(entry.period for entry in beat.entries):
         return Verdict("unknown", "all that it sends is due only at certain hours")
     return Verdict("unknown", "nothing has been due for long enough since it started")
