@@ -46,6 +46,25 @@ def test_a_queue_without_consumer_is_shown_as_such():
     assert "email_processing: 7 waiting, does not move, no consumer." in show.queues.plot(look).text
 
 
+def test_only_who_runs_takes_from_a_queue():
+    """A worker that restarts for ever would take from its queue and does not; one that was asked and is
+    silent is said to be so; where nobody was asked, nothing is said of an answer."""
+    row = "{} (does not run)".format
+    assert taker(Incident().loop("email_worker", 2, ["it ends"])) == row("email_worker")
+    assert taker(Frozen(), "payment_processing") == f"{SILENT} (did not answer)"
+    assert taker(Frozen(), "payment_processing", "celery") == SILENT
+    assert taker(Incident()) == "email_worker"
+    deep = Incident().loop("email_worker", 2, ["it ends"])
+    deep.redis["samples"] = samples({"email_processing": 7}, {"email_processing": 7})
+    assert "email_processing: 7 waiting, does not move, no consumer." in show.queues.plot(looked(deep)).text
+
+
+def taker(stack, queue="email_processing", *missing):
+    """Who takes from a queue, as the table says it."""
+    frame = show.queues.depths(looked(stack, *missing), queue).frame()
+    return frame.iloc[0]["Consumed by"]
+
+
 def test_redis_that_was_not_asked_is_no_empty_queue():
     """Each table and the picture say why there is nothing."""
     look = looked(Incident(), "redis")

@@ -10,6 +10,7 @@ from ..notebook import CannotLook
 from . import units
 from .drawing import Drawing
 from .output import Cell, Shown, sentence, table
+from .workers import brokers as brokers_asked
 from .workers import replies
 
 if TYPE_CHECKING:
@@ -20,7 +21,9 @@ BAR_W, LABEL_W, ROW_H, END_W = 430, 230, 38, 250
 
 @dataclass(frozen=True)
 class Queue:
-    """One queue of one server: its depth in two samples, the seconds between them, who consumes it."""
+    """One queue of one server: its depth in two samples, the seconds between them, who consumes it: as it
+    says itself, or, where it did not answer, by its command line (``silent``), or would if it ran
+    (``down``)."""
 
     server: str
     name: str
@@ -28,6 +31,21 @@ class Queue:
     last: int | None
     seconds: float | None
     consumers: tuple[str, ...]
+    silent: tuple[str, ...] = ()
+    down: tuple[str, ...] = ()
+
+    @property
+    def alone(self) -> bool:
+        """Whether nobody takes from it who runs."""
+        return not self.consumers and not self.silent
+
+    @property
+    def takers(self) -> str:
+        """Who takes from it, in words."""
+        told = [units.listed(self.consumers)] if self.consumers else []
+        told += [f"{name} (did not answer)" for name in self.silent]
+        told += [f"{name} (does not run)" for name in self.down]
+        return ", ".join(told) or "nobody"
 
     @property
     def rate(self) -> float | None:
@@ -70,10 +88,9 @@ def queues(look: Look, queue: str = "") -> list[Queue]:
     """All queues that somebody declared, or the named one; the deepest first. CannotLook for a name that
     none has."""
     answers = replies(look)
+    workers = {one.label: one for one in look.stack.services if one.role == "worker"}
     consumes = {
-        one.label: (answers.get(one.label) or {}).get("active_queues") or one.queues
-        for one in look.stack.services
-        if one.role == "worker"
+        label: (answers.get(label) or {}).get("active_queues") or one.queues for label, one in workers.items()
     }
     found = []
     for server in servers(look):
@@ -84,7 +101,13 @@ def queues(look: Look, queue: str = "") -> list[Queue]:
         for name in depths[-1] if depths else ():
             holders = sorted(label for label in users if name in consumes.get(label, ()))
             first = depths[0].get(name) if len(depths) > 1 else None
-            found.append(Queue(server["key"], name, first, depths[-1][name], seconds, tuple(holders)))
+            down = tuple(label for label in holders if not workers[label].running)
+            asked = server["key"] in {broker.get("key") for broker in brokers_asked(look)}
+            silent = tuple(label for label in holders if asked and label not in (*answers, *down))
+            heard = tuple(label for label in holders if label not in (*silent, *down))
+            found.append(
+                Queue(server["key"], name, first, depths[-1][name], seconds, heard, silent, down)
+            )
     chosen = [one for one in found if not queue or one.name == queue]
     if found and not chosen:
         there = ", ".join(sorted({one.name for one in found}))
@@ -117,7 +140,7 @@ def plot(look: Look, queue: str = "") -> Shown:
 
 def _row(drawing: Drawing, queue: Queue, most: int, top: float) -> str:
     middle, depth = top + 13, queue.last or 0
-    role = "critical" if depth and not queue.consumers else "warning" if (queue.rate or 0) > 0 else "calm"
+    role = "critical" if depth and queue.alone else "warning" if (queue.rate or 0) > 0 else "calm"
     name = queue.name if len(queue.name) <= 32 else queue.name[:31] + "…"
     drawing.text(8, middle, name, size=12.5)
     drawing.bar(LABEL_W, top + 3, BAR_W, 20, "band", "grid")
@@ -126,7 +149,7 @@ def _row(drawing: Drawing, queue: Queue, most: int, top: float) -> str:
     if queue.first:
         x = LABEL_W + BAR_W * queue.first / most
         drawing.line([x, x], [top, top + 26], "ink", 1.6)
-    alone = " · no consumer" if depth and not queue.consumers else ""
+    alone = " · no consumer" if depth and queue.alone else ""
     drawing.text(LABEL_W + BAR_W + 10, middle, f"{depth} · {queue.outlook}{alone}", "soft", 11.5)
     return f"{queue.name}: {depth} waiting, {queue.outlook}{alone.replace(' · ', ', ')}."
 
@@ -141,9 +164,7 @@ def depths(look: Look, queue: str = "") -> Shown:
             one.last,
             None if one.rate is None else f"{one.rate:+.1f}".replace("+0.0", "0"),
             one.outlook,
-            Cell(units.listed(one.consumers), code=True)
-            if one.consumers
-            else Cell("nobody", tone="critical" if one.last else "quiet"),
+            Cell(one.takers, tone=("critical" if one.last else "quiet") if one.alone else ""),
         )
         for one in queues(look, queue)
     ]

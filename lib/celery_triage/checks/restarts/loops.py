@@ -204,7 +204,9 @@ def _stopped(look: Look, service: Service, status: str) -> Finding:
     what = {"paused": "is paused: it lives and does nothing", "created": "was made and never started"}.get(
         status, f"does not run: {'it was stopped' if by_hand else 'it ended'} with exit code {code}"
     )
-    policy = "" if by_hand or error or status not in ("exited", "dead") else given_up(service)
+    whose = not by_hand and _by_whom_unknown(service, last)
+    policy = "" if by_hand or whose or error or status not in ("exited", "dead") else given_up(service)
+    what += " (SIGKILL), and whether somebody stopped it is not known any more" if whose else ""
     title = f"{service.label} {what}" + (f" ({error})" if error else "")
     proof = [
         Proof(
@@ -235,7 +237,8 @@ def _stopped(look: Look, service: Service, status: str) -> Finding:
         name = "not-running"
         remedy = Remedy(
             "manual",
-            f"Find out why {service.label} ended, by its log, then start it.",
+            f"{'If somebody stopped it, start it. Else find' if whose else 'Find'} out why {service.label} "
+            "ended, by its log, then start it.",
             commands=(f"docker start {service.name}",),
         )
     return look.finding(
@@ -248,6 +251,13 @@ def _stopped(look: Look, service: Service, status: str) -> Finding:
         remedy=remedy,
         verify=alive([service]),
     )
+
+
+def _by_whom_unknown(service: Service, last: Life | None) -> bool:
+    """Whether its end may have been a `docker stop` of which nobody tells: one that does not end in time is
+    killed, and the events that say so are gone (the engine keeps 256 in all)."""
+    killed = service.latest.get("exit_code") == KILLED and not service.latest.get("oom_killed")
+    return killed and (last is None or last.told_by != "events")
 
 
 _POLICIES = {
