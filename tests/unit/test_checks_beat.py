@@ -473,3 +473,11 @@ def test_the_node_names_of_the_stack_are_those_of_its_workers():
         reply["label"] = None
     findings, outcome = judged(evidence, "BEA003")
     assert (findings, outcome.outcome) == ((), "unknown")
+
+
+def test_a_read_only_container_is_told_as_that_and_not_sent_to_its_tmp():
+    """There /tmp cannot be written either: a tmpfs on the folder, or a container that can be written to."""
+    stack = FIRES["BEA002"]().item("celery_beat", read_only=True, tmpfs=[])
+    (finding,) = judge(RULES["BEA002"], Look(stack.evidence(), RULES["BEA002"]))[0]
+    assert "its container is read-only" in finding.title
+    assert [option.name for option in finding.remedy.options] == ["tmpfs", "writable-root"]

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from celery_triage.checks.registry import Look, NotApplicable, Prediction, check
 from celery_triage.checks.reports import healed
+from celery_triage.checks.restarts.writing import mounted, open_root
 from celery_triage.checks.words import listed, verb
 from celery_triage.model import Finding, Option, Proof, Remedy
 from celery_triage.remedies import Changes, alive, changes, recreate
@@ -169,7 +170,7 @@ def schedule_file_unusable(look: Look) -> Iterator[Finding]:
     ## Do
     Name a file in a folder that the user may write: `--schedule=/tmp/celerybeat-schedule`. The times of the
     last runs are then lost when the container is made anew, which matters for entries with long intervals;
-    else give the user a volume that belongs to it.
+    else give the user a volume that belongs to it. A read-only container needs a `tmpfs` or a volume there.
 
     ## False alarms
     A beat that says `Removing corrupted schedule file` and goes on is not reported.
@@ -202,9 +203,12 @@ def _schedule_file(look: Look, service: Service, said: Match) -> Finding:
     same = posixpath.join(folder, _plain(given)) == path
     user = str(service.item.get("user") or "") or "root"
     facts = f"user {user}, working directory {folder}, {written or 'no --schedule'}"
+    closed = bool(service.item.get("read_only")) and not mounted(service.item, path)
+    facts += ", read_only" if closed else ""
     proof = [Proof("containers", f"{service.label}: {facts}"), look.course(service).proof(said)]
     return look.finding(
-        f"{service.label} does not start: it cannot write its schedule file {path} (user {user})",
+        f"{service.label} does not start: it cannot write its schedule file {path} "
+        f"({'its container is read-only' if closed else f'user {user}'})",
         services=(service.label,),
         object=path,
         certainty="confirmed" if same else "reported",
@@ -215,6 +219,8 @@ def _schedule_file(look: Look, service: Service, said: Match) -> Finding:
 
 
 def _schedule_remedy(look: Look, service: Service, path: str, written: str) -> Remedy:
+    if service.item.get("read_only") and not mounted(service.item, path):
+        return open_root(look, service, posixpath.dirname(path))
     new = f"--schedule={ROOM}"
     old = written or str(service.launch.subcommand if service.launch else "")
     risk = "The times of the last runs are lost whenever the container is made anew: an entry with a long "

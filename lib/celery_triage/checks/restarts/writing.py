@@ -76,7 +76,7 @@ def _finding(look: Look, service: Service, said: Match) -> Finding:
     sure = False
     if closed and not mount and item.get("read_only"):
         why, sure = "its container is read-only, and no tmpfs or volume is there", True
-        remedy = _open_root(look, service, folder)
+        remedy = open_root(look, service, folder)
     elif closed and mount and not mount.get("rw"):
         why, sure = f"{_what(mount)} is mounted read-only there", True
         remedy = Remedy(
@@ -133,7 +133,8 @@ def _what(mount: Mapping[str, Any]) -> str:
     return f"{kind} {mount.get('source') or mount.get('type')}"
 
 
-def _open_root(look: Look, service: Service, folder: str) -> Remedy:
+def open_root(look: Look, service: Service, folder: str) -> Remedy:
+    """How a read-only container gets a place that it may write: a tmpfs there, or all of it."""
     again = recreate(look.stack, [service])
     options = []
     for name, summary, key, value in (
