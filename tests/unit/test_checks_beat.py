@@ -481,3 +481,26 @@ def test_a_read_only_container_is_told_as_that_and_not_sent_to_its_tmp():
     (finding,) = judge(RULES["BEA002"], Look(stack.evidence(), RULES["BEA002"]))[0]
     assert "its container is read-only" in finding.title
     assert [option.name for option in finding.remedy.options] == ["tmpfs", "writable-root"]
+
+
+def test_a_full_disk_is_told_as_that():
+    """Another name of the file would not help where there is no room (Celery 5.7, a tmpfs of 4 KiB)."""
+    stack = Incident().loop("celery_beat", 1, [
+        "[2026-11-28 22:14:52,039: INFO/MainProcess] beat: Starting...",
+        "[2026-11-28 22:14:52,194: ERROR/MainProcess] Removing corrupted schedule file "
+        "'/var/beat/celerybeat-schedule': error(28, 'No space left on device')",
+        "Traceback (most recent call last):",
+        '  File "/usr/lib/python3.11/dbm/__init__.py", line 95, in open',
+        "    return mod.open(file, flag, mode)",
+        "_dbm.error: [Errno 28] No space left on device: '/var/beat/celerybeat-schedule'",
+        "[2026-11-28 22:18:18,917: CRITICAL/MainProcess] beat raised exception <class '_dbm.error'>: "
+        "error(17, 'File exists')",
+        "Traceback (most recent call last):",
+        '  File "/usr/lib/python3.11/dbm/__init__.py", line 95, in open',
+        "    return mod.open(file, flag, mode)",
+        "_dbm.error: [Errno 17] File exists: '/var/beat/celerybeat-schedule'",
+    ])  # fmt: skip
+    stack.item("celery_beat", tmpfs=["/var/beat"])
+    (finding,) = judge(RULES["BEA002"], Look(stack.evidence(), RULES["BEA002"]))[0]
+    assert finding.title.endswith("/var/beat/celerybeat-schedule (the disk there is full)")
+    assert finding.remedy.kind == "manual" and "the tmpfs at /var/beat" in finding.remedy.summary

@@ -306,3 +306,11 @@ def test_a_mount_that_is_read_only_is_told_as_that():
     words = "OSError: [Errno 30] Read-only file system: '/var/metrics/a'"
     (finding,) = alone("CTR007", refused(words, read_only=False, mounts=[{**VOLUME, "rw": False}]))
     assert "mounted read-only" in finding.title and finding.certainty == "confirmed"
+
+
+def test_a_job_that_works_for_an_hour_and_begins_again_is_no_loop():
+    """A poor man's cron: a shell that works, sleeps and ends well, with `restart: always`."""
+    stack = ends_well(lived=900, times=3).command("email_worker", "sh -c 'backup; sleep 800'")
+    stack.env["email_worker"].clear()
+    assert alone("CTR004", stack) == []
+    assert len(alone("CTR004", ends_well(lived=900, times=3))) == 1

@@ -23,6 +23,8 @@ ROOM, DEFAULT = "/tmp/celerybeat-schedule", "celerybeat-schedule"
 #: What the dbm modules of Python put behind the name that they were given.
 _SUFFIXES = (".db", ".dat", ".dir", ".bak")
 _ENDS = ("CTR001", "CTR003", "LOG001")
+#: What every error 28 says.
+_FULL = "No space left on device"
 
 
 def _given(service: Service, name: str) -> str:
@@ -152,8 +154,8 @@ def schedule_file_unusable(look: Look) -> Iterator[Finding]:
     ## What
     Celery's own scheduler keeps the time of each last run in a file (`celerybeat-schedule` in the working
     directory, unless `--schedule` names another). It may not be written there: the folder belongs to root and
-    the process is of another user, the file system is read-only, the folder does not exist, or another
-    process has locked the file.
+    the process is of another user, the file system is read-only or full, the folder does not exist, or
+    another process has locked the file.
 
     ## Why
     Beat ends with exit code 1 at each start; nothing that is scheduled is sent.
@@ -205,17 +207,31 @@ def _schedule_file(look: Look, service: Service, said: Match) -> Finding:
     facts = f"user {user}, working directory {folder}, {written or 'no --schedule'}"
     closed = bool(service.item.get("read_only")) and not mounted(service.item, path)
     facts += ", read_only" if closed else ""
+    told = look.course(service).told
+    lines = look.course(service).lines(told) if told else ()
+    full = next((line for line in lines if _FULL in line[2]), None)
+    why = "the disk there is full" if full else "its container is read-only" if closed else f"user {user}"
     proof = [Proof("containers", f"{service.label}: {facts}"), look.course(service).proof(said)]
+    if full:
+        proof.append(Proof(f"logs/{service.label}", full[2], None, full[0] or None))
     return look.finding(
         f"{service.label} does not start: it cannot write its schedule file {path} "
-        f"({'its container is read-only' if closed else f'user {user}'})",
+        f"({why})",
         services=(service.label,),
         object=path,
         certainty="confirmed" if same else "reported",
         proof=proof,
-        remedy=_schedule_remedy(look, service, path, written),
+        remedy=_room(service, path) if full else _schedule_remedy(look, service, path, written),
         verify=alive([service]),
     )
+
+
+def _room(service: Service, path: str) -> Remedy:
+    """A disk that is full is nothing that another name of a file mends."""
+    held = mounted(service.item, path)
+    where = f"the {held.get('type')} at {held.get('target')}" if held else "the disk of the engine's machine"
+    look_at = "`df -h`, `docker system df`; logs without a size limit and old images fill disks"
+    return Remedy("manual", f"Make room on {where} ({look_at}), then start {service.label} again.")
 
 
 def _schedule_remedy(look: Look, service: Service, path: str, written: str) -> Remedy:

@@ -53,6 +53,7 @@ def exits_with_zero(look: Look) -> Iterator[Finding]:
 
     ## False alarms
     A service that somebody stops and starts ends with exit code 0, too: what was asked to end does not count.
+    Where no Celery and no server is run, lives of more than ten seconds are taken for a job that is meant so.
     """
     for service in concerned(look):
         policy = (service.item.get("restart_policy") or {}).get("name")
@@ -60,9 +61,16 @@ def exits_with_zero(look: Look) -> Iterator[Finding]:
             continue
         course = look.course(service)
         well = [life for life in course.lives if _well(life)]
+        if _severity(service) != "critical" and any((life.seconds or 0.0) > AT_ONCE for life in well):
+            continue  # a job that works for a while and is started again may be meant so
         if len(well) >= ENOUGH and not any(life.failed for life in course.lives[-ENOUGH:]):
             if _goes_on(service, course.lives[-1], well):
                 yield _finding(look, service, well)
+
+
+def _severity(service: Service) -> str:
+    """A Celery program that ends was meant to be one that stays, whatever its sub-command says."""
+    return "critical" if service.unwrapped.is_celery else weight(service)
 
 
 def _well(life: Life) -> bool:
@@ -101,7 +109,7 @@ def _finding(look: Look, service: Service, well: list[Life]) -> Finding:
     return look.finding(
         f"{service.label} restarts for ever because its command ends well: {times(count)} so far{each}, exit "
         f"code 0 each time ({command})",
-        severity=weight(service),
+        severity=_severity(service),
         services=(service.label,),
         object=command,
         proof=proof,
