@@ -8,6 +8,9 @@ from __future__ import annotations
 from celery_triage.model import Evidence
 from celery_triage.stack import Service, Stack
 
+#: The section that tells of a broker, by the family of its URL.
+SECTIONS = {"redis": "redis", "amqp": "rabbitmq"}
+
 
 def missing(evidence: Evidence) -> tuple[str, ...]:
     """The core evidence that is missing, one sentence each; none when a quiet diagnosis means health."""
@@ -51,7 +54,11 @@ def answered(evidence: Evidence) -> frozenset[str]:
 
 def _brokers(evidence: Evidence, stack: Stack) -> tuple[str, ...]:
     """Brokers in use that nobody could ask: neither the server itself nor, through it, a worker."""
-    servers = (evidence.data("redis") or {}).get("servers") or ()
+    servers = [
+        server
+        for section in SECTIONS.values()
+        for server in (evidence.data(section) or {}).get("servers") or ()
+    ]
     known = {
         label: server
         for server in servers
@@ -73,7 +80,7 @@ def _brokers(evidence: Evidence, stack: Stack) -> tuple[str, ...]:
             if (used := other.url("broker")) is not None and used.parsed.server == url.parsed.server
         }
         if not heard & same:
-            section = evidence.section("redis")
+            section = evidence.section(SECTIONS.get(url.parsed.family, "redis"))
             why = (server or {}).get("why") or section.why or "no section asks a broker of this kind"
             found.append(f"broker {url.parsed.server}: {why}")
     return tuple(dict.fromkeys(found))

@@ -92,6 +92,18 @@ SHAPES: dict[str, Any] = {
         "memory": ({"used": _NUMBER, "max": _NUMBER, "policy": _TEXT}, None),
         "databases": (Each({"keys": _NUMBER}), None), "bindings": (Each([[str]]), None),
         "samples": [{"t": str, "queues": Each(_NUMBER), "unacked": _NUMBER}]}]},
+    "rabbitmq": {"servers": [_SERVER | {
+        "family": str, "user": _TEXT, "vhost": _TEXT, "vhosts": _TEXTS, "clients": _NUMBER, "nodes": _TEXTS,
+        "management": {"status": str, "why": _TEXT, "address": _TEXT},
+        "permissions": ([{"vhost": str, "configure": str, "write": str, "read": str}], None),
+        "hosts": [{"name": _TEXT, "running": _TRUTH, "mem_alarm": _TRUTH, "disk_free_alarm": _TRUTH,
+                   "mem_used": _NUMBER, "mem_limit": _NUMBER, "disk_free": _NUMBER,
+                   "disk_free_limit": _NUMBER, "fd_used": _NUMBER, "fd_total": _NUMBER}],
+        "memory": ({"used": _NUMBER, "max": _NUMBER, "policy": _TEXT}, None),
+        "connections": [{"label": _TEXT, "state": _TEXT, "user": _TEXT, "vhost": _TEXT}],
+        "consumers": [{"label": _TEXT, "queue": _TEXT, "address": _TEXT}], "bindings": [[str]],
+        "queue_facts": Each({"type": _TEXT, "exclusive": _TRUTH, "arguments": ({}, None)}),
+        "samples": [{"t": str, "queues": Each(_NUMBER), "consumers": Each(_NUMBER), "unacked": _NUMBER}]}]},
     "celery": {"brokers": [{"key": str, "status": str, "why": _TEXT, "asked": _NUMBER, "replies": (Each({
         "label": _TEXT, "ms": _NUMBER, "unanswered": _TEXTS, "stats": ({}, None),
         "active": ([{"id": _TEXT, "name": _TEXT, "time_start": _NUMBER, "worker_pid": _NUMBER}], None),

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 from tests.lab.names import USUAL, Names, renamed
 from tests.lab.pairs import laid_over, together
+from tests.lab.place import BROKERS
 from tests.lab.waiting import CONDITIONS
 
 FOLDER = Path(__file__).resolve().parent / "faults"
@@ -22,7 +23,7 @@ STEP_KINDS = ("sql", "task", "run", "wait", "compose")
 _KEYS = {
     "title", "like", "edits", "infra", "image", "steps", "wait_for", "expect", "choice", "manual",
     "quiet_seconds", "stopped_ok", "gone_ok", "true_health", "long",
-    "alone", "pair", "renamed", "broker_after",
+    "alone", "pair", "renamed", "broker", "broker_after",
 }  # fmt: skip
 _EXPECT_KEYS = {"causes", "verdict", "not"}
 _CAUSE_KEYS = {"name", "services", "object", "state"}
@@ -77,6 +78,7 @@ class Fault:
     alone: bool = False
     broker_after: str = ""
     names: Names = USUAL
+    broker: str = "redis"
 
 
 def fault_names(folder: Path | str = FOLDER) -> list[str]:
@@ -108,6 +110,8 @@ def load_fault(fault: str | Path, folder: Path | str = FOLDER) -> Fault:
     _known(expect, _EXPECT_KEYS, bad, "x-fault.expect")
     if "verdict" not in expect:
         raise bad("x-fault.expect.verdict is missing")
+    if spec.get("broker", "redis") not in BROKERS:
+        raise bad(f"x-fault.broker is one of {', '.join(BROKERS)}")
     manual = spec.get("manual") or {}
     for name, done in manual.items():
         _known(done, _MANUAL_KEYS, bad, f"x-fault.manual.{name}")
@@ -142,6 +146,7 @@ def load_fault(fault: str | Path, folder: Path | str = FOLDER) -> Fault:
         alone=bool(spec.get("alone", False)),
         broker_after=str(spec.get("broker_after") or ""),
         names=names,
+        broker=spec.get("broker", "redis"),
     )
 
 

@@ -12,15 +12,26 @@ import yaml
 from tests.lab import images
 from tests.lab.fault import Fault
 from tests.lab.names import Names
-from tests.lab.place import BACKEND_SERVICES, COMPOSE, DATABASE, PASSWORD, USER, Lab
+from tests.lab.place import (
+    BACKEND_SERVICES,
+    BROKER_LOGIN,
+    BROKERS,
+    COMPOSE,
+    DATABASE,
+    PASSWORD,
+    USER,
+    Lab,
+)
 from tests.lab.steps import apply_edits
 
 IMAGE_LINE = re.compile(r"(?m)^BACKEND_IMAGE=.*$")
 
 
 def copy_original(lab: Lab, which: str) -> None:
-    """The Compose file of ``infra`` or ``backend`` as it should be, with this lab's names."""
-    original = (COMPOSE / which / "docker-compose.yml").read_text(encoding="utf-8")
+    """The Compose file of ``infra`` or ``backend`` as it should be, with this lab's names and its broker."""
+    folder = lab.broker if which == "infra" and lab.broker != "redis" else which
+    original = (COMPOSE / folder / "docker-compose.yml").read_text(encoding="utf-8")
+    original = original.replace(BROKERS["redis"], BROKERS[lab.broker])
     lab.files[which].write_text(lab.names.text(original), encoding="utf-8")
 
 
@@ -69,6 +80,7 @@ def write_backend(lab: Lab, fault: Fault, apps: Mapping[str, str]) -> None:
         POSTGRES_USER=USER,
         POSTGRES_PASSWORD=PASSWORD,
         BACKEND_DB_NAME=lab.names.text(DATABASE),
+        **(BROKER_LOGIN if lab.broker == "rabbitmq" else {}),
     )
     write_override(lab.files["backend_override"], _with_images(fault.backend, apps))
     apply_edits(lab, [edit for edit in fault.edits if not edit["file"].startswith("infra")])

@@ -1,4 +1,4 @@
-"""The lab's images: base, PostgreSQL, Redis, and application images by requirement set.
+"""The lab's images: base, PostgreSQL, Redis, RabbitMQ, and application images by requirement set.
 
 Each image is tagged with a hash of all that goes into it, so an image that exists is never built again and
 no tag tells what was put into it or why. Wheels are fetched on the host by pip (containers may not know the
@@ -11,8 +11,9 @@ Environment:
 ``LAB_APP_BASE``        an image with Python and pip to use for the application, such as ``python:3.11-slim``
 ``LAB_POSTGRES_IMAGE``  a PostgreSQL image to use as it is, such as ``postgres:15``
 ``LAB_REDIS_IMAGE``     a Redis image to use as it is, such as ``redis:7``
+``LAB_RABBITMQ_IMAGE``  a RabbitMQ image to use as it is, such as ``rabbitmq:3-management``
 
-The last three are for those who can pull from a registry; that path is untested.
+The last four are for those who can pull from a registry; that path is untested.
 
 Command line: ``python -m tests.lab.images [FAULT…]`` builds what these faults need (default: every fault).
 """
@@ -86,6 +87,11 @@ def postgres_image() -> str:
 def redis_image() -> str:
     """The name of the Redis image; builds it where it is missing."""
     return os.environ.get("LAB_REDIS_IMAGE") or _build("redis", _base())
+
+
+def rabbitmq_image() -> str:
+    """The name of the RabbitMQ image (with its management plug-in); builds it where it is missing."""
+    return os.environ.get("LAB_RABBITMQ_IMAGE") or _build("rabbitmq", _base())
 
 
 def python_image() -> str:
@@ -259,7 +265,7 @@ def main(names: list[str]) -> int:
     from tests.lab import lab
 
     started = time.monotonic()
-    for image in (postgres_image(), redis_image()):
+    for image in (postgres_image(), redis_image(), rabbitmq_image()):
         print(image)
     for name in names or lab.fault_names():
         fault = lab.load_fault(name)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -35,6 +36,7 @@ from tests.lab.files import (
 )
 from tests.lab.place import (
     BACKEND_SERVICES,
+    BROKER_LOGIN,
     COMPOSE,
     DATABASE,
     DEFAULT_PREFIX,
@@ -69,7 +71,7 @@ def up(
     What ran under that prefix before is removed. Raises Foreign, NotReached, StepFailed, BuildFailed; then
     what has come up so far stays up, to be looked at.
     """
-    lab = Lab.at(prefix, root, fault.names)
+    lab = Lab.at(prefix, root, fault.names, fault.broker)
     refuse_foreign(lab)
     apps = images_for(fault)
     _remove_both(lab)
@@ -93,7 +95,7 @@ def down(lab: Lab) -> None:
 
 
 def reset_infra(lab: Lab, fault: Fault) -> None:
-    """PostgreSQL and Redis as on the first day: up, empty, with empty logs and the backend's database.
+    """PostgreSQL and the broker as on the first day: up, empty, with empty logs and the backend's database.
 
     They are made anew each time: with a cluster made at start-up without syncing this takes about 3 s, hardly
     more than dropping databases and flushing, and no log line of an earlier fault is left in their logs.
@@ -107,7 +109,7 @@ def reset_infra(lab: Lab, fault: Fault) -> None:
         COMPOSE_PROJECT_NAME=lab.infra_project,
         CONTAINER_PREFIX=lab.prefix,
         POSTGRES_IMAGE=images.postgres_image(),
-        REDIS_IMAGE=images.redis_image(),
+        **_broker(lab),
         POSTGRES_USER=USER,
         POSTGRES_PASSWORD=PASSWORD,
         POSTGRES_DB=lab.names.text("ai_infra"),
@@ -116,6 +118,8 @@ def reset_infra(lab: Lab, fault: Fault) -> None:
     apply_edits(lab, [edit for edit in fault.edits if edit["file"].startswith("infra")])
     compose(lab, "infra", "up", "--detach", "--quiet-pull")
     wait_until(lambda: _postgres_answers(lab), 240, lambda: f"{lab.server('postgres')} does not answer")
+    if lab.broker == "rabbitmq":
+        wait_until(lambda: rabbitmq_answers(lab), 240, lambda: f"{lab.server('rabbitmq')} does not answer")
     psql(lab, f'CREATE DATABASE "{lab.names.text(DATABASE)}"')
 
 
@@ -182,6 +186,25 @@ def _remove(lab: Lab, project: str, folder: Path) -> None:
 def _remove_both(lab: Lab) -> None:
     for project in sorted(lab.projects):
         _remove(lab, project, lab.folder / project.removeprefix(lab.prefix))
+
+
+def _broker(lab: Lab) -> dict[str, str]:
+    """What the infrastructure's Compose file wants to know of its broker."""
+    if lab.broker == "rabbitmq":
+        return {"RABBITMQ_IMAGE": images.rabbitmq_image(), **BROKER_LOGIN}
+    return {"REDIS_IMAGE": images.redis_image()}
+
+
+def rabbitmq_answers(lab: Lab) -> bool:
+    """Whether RabbitMQ greets a client: its port is opened last, when users and virtual hosts are there."""
+    address = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}"
+    found = docker(lab, "inspect", "--format", address, lab.server("rabbitmq")).split()
+    try:
+        with socket.create_connection((found[0], 5672), timeout=2) as client:
+            client.sendall(b"AMQP\x00\x00\x09\x01")
+            return client.recv(1) == b"\x01"
+    except (OSError, IndexError):
+        return False
 
 
 def _postgres_answers(lab: Lab) -> bool:

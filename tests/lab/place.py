@@ -23,7 +23,15 @@ USER = "postgres"
 #: Plainly no secret, and free of characters that a URL would escape.
 PASSWORD = "lab-fake-passw0rd-not-a-secret"
 
-INFRA_SERVICES = ("postgres", "redis")
+#: What a broker's folder under ``compose`` holds instead of the usual infrastructure, and the URL to it.
+BROKERS = {
+    "redis": "redis://redis:6379/0",
+    "rabbitmq": "amqp://${RABBITMQ_USER}:${RABBITMQ_PASSWORD}@rabbitmq:5672/jobs",
+}
+#: Who logs in to RabbitMQ, where a fault has it as its broker.
+BROKER_LOGIN = {"RABBITMQ_USER": "backend", "RABBITMQ_PASSWORD": "lab-fake-br0ker-not-a-secret"}
+
+INFRA_SERVICES = ("postgres", "redis", "rabbitmq")
 BACKEND_SERVICES = ("celery_beat", "email_worker", "payment_worker", "data_sync_worker", "flower")
 
 
@@ -34,7 +42,7 @@ def own_prefix(prefix: str, root: Path = ROOT) -> str:
 
 
 #: Variables of the caller that would change what Compose puts into a lab's files.
-_HIDDEN = re.compile(r"(COMPOSE|POSTGRES|REDIS|BACKEND|CELERY|CONTAINER)_")
+_HIDDEN = re.compile(r"(COMPOSE|POSTGRES|REDIS|RABBITMQ|BACKEND|CELERY|CONTAINER)_")
 
 
 class Foreign(Exception):
@@ -57,16 +65,26 @@ class Lab:
     folder: Path
     env: Mapping[str, str]
     names: Names = USUAL
+    broker: str = "redis"
 
     @classmethod
     def at(
-        cls, prefix: str = DEFAULT_PREFIX, root: Path | str | None = None, names: Names = USUAL
+        cls, prefix: str = DEFAULT_PREFIX, root: Path | str | None = None, names: Names = USUAL,
+        broker: str = "redis",
     ) -> Lab:
         """The lab with that prefix under `root` (default: the repository's ``.lab``), up or not."""
         if not re.fullmatch(r"[a-z][a-z0-9]*_", prefix):
             raise ValueError(f"a prefix is lower-case letters and digits and then an underscore: {prefix!r}")
         env = {name: value for name, value in os.environ.items() if not _HIDDEN.match(name)}
-        return cls(prefix, Path(root or ROOT / ".lab").resolve() / prefix.rstrip("_"), env, names)
+        return cls(prefix, Path(root or ROOT / ".lab").resolve() / prefix.rstrip("_"), env, names, broker)
+
+    @property
+    def broker_url(self) -> str:
+        """The broker's URL as it should be, with user and password, for a client on the lab's network."""
+        url = self.names.text(BROKERS[self.broker])
+        for name, value in BROKER_LOGIN.items():
+            url = url.replace("${" + name + "}", value)
+        return url
 
     @property
     def infra_project(self) -> str:
@@ -106,7 +124,7 @@ class Lab:
         }
 
     def server(self, service: str) -> str:
-        """The container of ``postgres`` or ``redis``, whatever they are called here."""
+        """The container of ``postgres``, ``redis`` or ``rabbitmq``, whatever they are called here."""
         return self.containers[self.names.service(service)]
 
     @property
@@ -132,13 +150,15 @@ def compose(lab: Lab, project: str, *arguments: str) -> str:
     return _run(["docker", "compose", "--ansi", "never", *arguments], lab, folder)
 
 
-def docker(lab: Lab, *arguments: str) -> str:
-    """The ``docker`` command; what it printed. Raises StepFailed."""
-    return _run(["docker", *arguments], lab, None)
+def docker(lab: Lab, *arguments: str, given: str | None = None) -> str:
+    """The ``docker`` command, with ``given`` on its standard input; what it printed. Raises StepFailed."""
+    return _run(["docker", *arguments], lab, None, given)
 
 
-def _run(command: list[str], lab: Lab, folder: Path | None) -> str:
-    done = subprocess.run(command, cwd=folder, env=lab.env, capture_output=True, text=True, errors="replace")
+def _run(command: list[str], lab: Lab, folder: Path | None, given: str | None = None) -> str:
+    done = subprocess.run(
+        command, cwd=folder, env=lab.env, input=given, capture_output=True, text=True, errors="replace"
+    )
     if done.returncode:
         raise StepFailed(f"{' '.join(command[:5])} … ended with {done.returncode}: {done.stderr[-2000:]}")
     return done.stdout

@@ -128,7 +128,7 @@ def where(place: lab.Lab, broker: str = "") -> oracle.Place:
         project=place.backend_project, network=place.networks["database-net"],
         image=images.app_image(images.requirements()), postgres=place.server("postgres"),
         database=place.names.text(lab.DATABASE),
-        broker_url=place.names.text(broker or "redis://redis:6379/0"),
+        broker_url=place.names.text(broker) if broker else place.broker_url,
         name=f"{place.prefix}ai_oracle", quick=place.names.text(oracle.QUICK),
         scheduled=place.names.text(oracle.SCHEDULED),
     )

@@ -18,8 +18,8 @@ RUN_SECONDS = 120
 SEND = """
 import json, sys
 from celery import Celery
-name, args, queue, count = json.loads(sys.argv[1])
-app = Celery(broker="redis://redis:6379/0")
+broker, name, args, queue, count = json.load(sys.stdin)
+app = Celery(broker=broker)
 for _ in range(count):
     app.send_task(name, args=args, queue=queue)
 """
@@ -55,14 +55,14 @@ def execute(lab: Lab, step: Mapping[str, Any]) -> None:
 
 
 def send_task(lab: Lab, name: str, args: Iterable[Any], queue: str, count: int = 1) -> None:
-    """Puts tasks into a queue of the lab's own Redis, whatever the backend's URLs say.
+    """Puts tasks into a queue of the lab's own broker, whatever the backend's URLs say.
 
     Done from a container of its own with the default application image, which the engine removes afterwards.
     """
     image = images.app_image(images.requirements())
-    task = json.dumps([name, list(args), queue, count])
-    send = lab.names.text(SEND)
-    docker(lab, "run", "--rm", "--network", lab.networks["database-net"], image, "python3", "-c", send, task)
+    given = json.dumps([lab.broker_url, name, list(args), queue, count])
+    command = ("run", "--rm", "--interactive", "--network", lab.networks["database-net"], image)
+    docker(lab, *command, "python3", "-c", SEND, given=given)
 
 
 def _shell(lab: Lab, script: str) -> None:

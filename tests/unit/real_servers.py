@@ -1,4 +1,4 @@
-"""Real PostgreSQL and Redis servers for the tests, in containers of the lab's images."""
+"""Real PostgreSQL, Redis and RabbitMQ servers for the tests, in containers of the lab's images."""
 
 from __future__ import annotations
 
@@ -57,7 +57,12 @@ def image(kind: str) -> str:
         answers = False
     if not answers:
         (pytest.fail if REQUIRED else pytest.skip)("no Docker Engine answers")
-    return {"redis": images.redis_image, "postgres": images.postgres_image}[kind]()
+    kinds = {
+        "redis": images.redis_image,
+        "postgres": images.postgres_image,
+        "rabbitmq": images.rabbitmq_image,
+    }
+    return kinds[kind]()
 
 
 @contextlib.contextmanager

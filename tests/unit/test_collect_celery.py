@@ -15,7 +15,7 @@ import redis
 from celery.utils.nodenames import gethostname
 from real_servers import PASSWORD, started, wait_until
 
-from celery_triage.collect import broker, celery
+from celery_triage.collect import broker, celery, redis_post
 from celery_triage.collect.probe import run_sources
 from celery_triage.collect.servers import servers
 from celery_triage.redact import Redactor
@@ -111,7 +111,7 @@ def test_nothing_else_is_written(call):
     stack = Stack({"items": [worker("w", "redis://store:1/0"), owner()]})
     server = servers(stack, "redis", ("broker",), {})[0]
     with pytest.raises(broker.RefusedHere):
-        call(broker.connect(server, server.ways[0], login=True, client=celery.AskingRedis))
+        call(broker.connect(server, server.ways[0], login=True, client=redis_post.AskingRedis))
 
 
 @pytest.mark.parametrize("text", [
@@ -297,12 +297,12 @@ def test_answers_that_are_not_asked_for(server, deaf_listener):
     third = redis.Redis(server.ip, password=PASSWORD, db=3, decode_responses=True)
     stack = Stack({"items": in_database_3(server)})
     found = servers(stack, "redis", ("broker",), {})[0]
-    asking = broker.connect(found, found.ways[0], login=True, client=celery.AskingRedis)
+    post = redis_post.RedisPost(found, found.ways[0], "me", True)
     properties = {"body_encoding": "base64"}
     wrong = json.dumps({"headers": {"ticket": "x"}, "body": "e30=", "properties": properties})
-    third.lpush(celery.reply_queue("me"), *[wrong] * 2000)
+    third.lpush(redis_post.reply_queue("me"), *[wrong] * 2000)
     begin = time.monotonic()
-    heard = celery.hear(asking, "/3.celery.pidbox", "ping", "me", 1.0)
+    heard = celery.hear(post, "ping", 1.0)
     assert (heard.listening, heard.replies) == (1, {})
     assert time.monotonic() - begin < 3.5
     third.flushdb()

@@ -17,7 +17,7 @@ from real_servers import PASSWORD, started, wait_until
 from test_collect_celery import run, worker
 
 from celery_triage import shapes
-from celery_triage.collect import celery, control
+from celery_triage.collect import celery, control, redis_post
 from celery_triage.collect.probe import Emit
 from celery_triage.collect.servers import servers
 from celery_triage.redact import Redactor
@@ -296,4 +296,4 @@ def test_a_frozen_worker_costs_one_bound(server, workers):
     assert next(iter(entry["replies"].values()))["unanswered"] == []
     assert seconds < celery.ROUND_S + 2
     client = redis.Redis(server.ip, password=PASSWORD, decode_responses=True)
-    assert not client.smembers(celery.REPLY_BINDINGS) and not client.keys("*.reply.celery.pidbox")
+    assert not client.smembers(redis_post.REPLY_BINDINGS) and not client.keys("*.reply.celery.pidbox")

@@ -20,6 +20,12 @@ from celery_triage.model import SEVERITIES, Section
 
 MODULES = [path.stem for path in sorted(Path(__file__).parent.glob("test_checks_*.py"))]
 FIRES = {code: build for name in MODULES for code, build in importlib.import_module(name).FIRES.items()}
+#: What is healthy for a rule that does not apply to the incident's stack.
+HEALTHY = {
+    code: build
+    for name in MODULES
+    for code, build in getattr(importlib.import_module(name), "HEALTHY", {}).items()
+}
 CODES = sorted(RULES)
 
 #: Codes are for ever: one that was given out is never given to another rule, and never taken back.
@@ -35,6 +41,13 @@ GIVEN_OUT = {
     "BRK003": "queue-without-consumer",
     "BRK004": "broker-wrong-database",
     "BRK005": "backlog-growing",
+    "BRK006": "broker-vhost-missing",
+    "BRK007": "broker-alarm",
+    "BRK008": "queue-declared-otherwise",
+    "BRK009": "quorum-global-qos",
+    "BRK010": "broker-no-permission",
+    "BRK011": "broker-guest-remote",
+    "BRK012": "acknowledgement-timeout",
     "CHG001": "edited-not-recreated",
     "CHG002": "old-image",
     "CHG003": "service-missing",
@@ -91,6 +104,11 @@ GIVEN_OUT = {
 def judged(code, evidence):
     """(findings, outcome) of one rule."""
     return judge(RULES[code], Look(evidence, RULES[code]))
+
+
+def healthy(code):
+    """A stack to which the rule applies and on which nothing is wrong."""
+    return HEALTHY.get(code, Incident)().evidence()
 
 
 def test_codes_keep_their_names_for_ever():
@@ -174,14 +192,14 @@ def test_its_commands_can_be_pasted_and_their_cost_is_told(code):
 @pytest.mark.parametrize("code", CODES)
 def test_the_rule_is_quiet_on_a_healthy_stack(code):
     """Quiet, not merely without a finding."""
-    findings, outcome = judged(code, Incident().evidence())
+    findings, outcome = judged(code, healthy(code))
     assert (findings, outcome.outcome) == ((), "quiet")
 
 
 @pytest.mark.parametrize("code", CODES)
 def test_without_containers_the_rule_is_unknown(code):
     """Nothing is known of any service; nothing is called quiet."""
-    findings, outcome = judged(code, without_section(Incident().evidence(), "containers"))
+    findings, outcome = judged(code, without_section(healthy(code), "containers"))
     assert (findings, outcome.outcome) == ((), "unknown")
     assert "containers" in outcome.missing and outcome.why
 
@@ -200,7 +218,7 @@ def test_where_it_would_fire_the_rule_is_never_quiet_without_what_it_needs(code,
 )
 def test_partial_evidence_may_fire_but_never_be_quiet(code, needed):
     """A healthy stack of which a part was seen is not healthy for that."""
-    evidence = Incident().evidence()
+    evidence = healthy(code)
     whole = evidence.section(needed)
     sections = {**evidence.sections, needed: Section(needed, "partial", whole.data, why="a part is missing")}
     _, outcome = judged(code, type(evidence)(evidence.target, evidence.taken_at, sections))

@@ -9,6 +9,7 @@ from typing import Any
 from celery_triage.checks.connections.shared import asked, no_place, off_port, port_of, url_changes
 from celery_triage.checks.registry import Look, NotApplicable, Prediction, check
 from celery_triage.checks.reports import healed, reported
+from celery_triage.checks.servers import brokers, has_broker, section_of, uses_rabbitmq
 from celery_triage.checks.words import listed, verb
 from celery_triage.model import Finding, Option, Proof, Remedy
 from celery_triage.remedies import alive, recreate, restart
@@ -20,13 +21,13 @@ from celery_triage.stack import Service, Url
     "broker-down",
     severity="critical",
     needs=("containers", "redis"),
-    uses=("logs/*", "events"),
+    uses=("rabbitmq", "logs/*", "events"),
     step="broker",
     predicts=(Prediction(("CTR001", "CTR003"), exits=(1,)),),
     also=("broker-loading",),
 )
 def broker_down(look: Look) -> Iterator[Finding]:
-    """The container is there that a broker URL leads to, but no Redis answers in it.
+    """The container is there that a broker URL leads to, but no broker answers in it.
 
     ## What
     The host of the URL is a container of this engine; it does not run, nothing listens on the port, or it
@@ -40,28 +41,31 @@ def broker_down(look: Look) -> Iterator[Finding]:
     `Name or service not known` for a container that does not run: Docker then answers its name no more.
 
     ## Confirm
-    `docker exec REDIS redis-cli ping`, and `docker logs --tail 50 REDIS`.
+    `docker exec REDIS redis-cli ping` or `docker exec RABBITMQ rabbitmq-diagnostics -q ping`, and
+    `docker logs --tail 50 BROKER`.
 
     ## Do
     Start it; its own log says why it ended.
 
     ## False alarms
-    A broker that was only just started: look again some seconds later.
+    A broker that was only just started: look again some seconds later. RabbitMQ opens its port last, after
+    10 s and more.
     """
     if (
-        not any(_redis_broker(service) for service in look.members)
+        not any(service.is_celery and has_broker(service) for service in look.members)
         and look.section("containers").status == "ok"
     ):
-        raise NotApplicable("no service uses Redis as its broker")
-    for server in (look.data("redis") or {}).get("servers") or ():
-        if "broker" not in (server.get("purposes") or ["broker"]):
-            continue
+        raise NotApplicable("no service uses Redis or RabbitMQ as its broker")
+    for server in brokers(look):
+        section = section_of(server)
         kind, owner = server.get("error_kind"), look.stack.get(server.get("container") or "")
         stopped = owner is not None and not owner.running and server.get("status") == "unreachable"
         services = [
             service
             for service in look.members
-            if service.label in (server.get("services") or ()) and _redis_broker(service)
+            if service.label in (server.get("services") or ())
+            and service.is_celery
+            and has_broker(service)
         ]
         if (
             owner is None
@@ -71,10 +75,10 @@ def broker_down(look: Look) -> Iterator[Finding]:
             or (not stopped and kind == "refused" and off_port(owner, port_of(server)))
         ):
             if server.get("status") != "ok":
-                look.note("redis", f"{server['key']}: {server.get('why')}")
+                look.note(section, f"{server['key']}: {server.get('why')}")
             continue
         names = listed([service.label for service in services])
-        proof = [Proof("redis", f"{server['key']}: {server.get('why')}")]
+        proof = [Proof(section, f"{server['key']}: {server.get('why')}")]
         for service in services:
             proof += look.seen(service).proof()
         loading = kind == "loading"
@@ -96,14 +100,9 @@ def broker_down(look: Look) -> Iterator[Finding]:
                 commands=() if loading else restart([owner]),
             ),
         )
-    yield from reported(look, asked(look, "redis"))
+    judged = asked(look, "redis")
+    yield from reported(look, judged | asked(look, "rabbitmq") if uses_rabbitmq(look) else judged)
     yield from healed(look)
-
-
-def _redis_broker(service: Service) -> bool:
-    """Whether a service uses a Redis over the network as its broker."""
-    url = service.url("broker") if service.is_celery else None
-    return url is not None and url.parsed.family == "redis" and url.parsed.networked
 
 
 @check(

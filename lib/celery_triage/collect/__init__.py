@@ -36,6 +36,7 @@ from celery_triage.collect import (
     http,
     logs,
     postgres,
+    rabbitmq,
     usage,
 )
 from celery_triage.collect.probe import Emit, Probed, Source, now, run_sources, single_threaded
@@ -134,7 +135,7 @@ def _collect(options: CollectOptions, redactor: Redactor) -> Evidence:
     # Where the broker stands in the code, only the banner in the log names it: then the logs come first.
     in_code = [service.label for service in stack.members
                if service.is_celery and service.url("broker") is None]
-    asks_broker = options.wants("redis") or options.wants("celery")
+    asks_broker = any(options.wants(name) for name in ("redis", "rabbitmq", "celery"))
     log_sources = _log_sources(options, found, redactor, connect, in_code if asks_broker else ())
     if in_code and log_sources:
         probed.add(run_sources(log_sources.values(), mask=redactor.text, limit_s=left() / 2))
@@ -162,6 +163,8 @@ def _sources(
         sources.append(celery.source(stack, asked, redactor))
     if options.wants("redis"):
         sources.append(broker.source(stack, asked, redactor))
+    if options.wants("rabbitmq"):
+        sources.append(rabbitmq.source(stack, asked, redactor))
     if options.wants("events"):
         sources.append(engine.events(found, redactor, options.since, connect))
     if measured := [item for item in found.data["items"] if options.wants(f"usage/{item['label']}")]:
@@ -235,7 +238,7 @@ def _asked(options: CollectOptions) -> dict[str, Any]:
 def _versions() -> dict[str, str]:
     """Versions of this tool and of what it asks with."""
     found = {"python": platform.python_version()}
-    for name in ("celery-triage", "docker", "psycopg", "redis", "celery", "kombu", "PyYAML"):
+    for name in ("celery-triage", "docker", "psycopg", "redis", "amqp", "celery", "kombu", "PyYAML"):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

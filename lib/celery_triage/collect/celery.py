@@ -1,11 +1,12 @@
-"""Celery workers: who answers a ping, how fast, and what they say of themselves. Redis brokers only.
+"""Celery workers: who answers a ping, how fast, and what they say of themselves.
 
-The one declared write of the tool, spoken to Redis directly (kombu's own way retries a dead broker for
-ever, and leaves its reply queue behind when it is killed): a member in
+The one declared write of the tool, spoken to the broker directly (kombu's own way retries a dead broker for
+ever, and leaves its reply queue behind when it is killed). On Redis (``redis_post``) it is a member in
 ``_kombu.binding.reply.celery.pidbox`` and a list, both named after an id that the parent made before the
-child was forked, so that it can remove them whatever became of the child. PUBLISH tells how many nodes
-listen; that many replies are waited for and not one more, so a healthy stack answers in milliseconds
-(Celery 5.7: 4 ms, against 1.07 s without a limit).
+child was forked, so that it can remove them whatever became of the child; on RabbitMQ (``amqp_post``) a queue
+that belongs to the connection and goes with it. The broker tells how many nodes listen; that many replies are
+waited for and not one more, so a healthy stack answers in milliseconds (Celery 5.7 on Redis: 4 ms, against
+1.07 s without a limit).
 
 The ping goes first and alone, so that its time means something. The other questions (``control``) then go out
 together, addressed only to the nodes that have answered: one that is frozen is not waited for again, and
@@ -26,17 +27,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from celery_triage.collect.broker import (
-    BINDINGS,
-    PIDBOX,
-    PRIORITY_SEPARATOR,
-    ReadingRedis,
-    RefusedHere,
-    connect,
-    told,
-)
+from celery_triage.collect import amqp_client, broker
+from celery_triage.collect.amqp_post import AmqpPost
+from celery_triage.collect.broker import PIDBOX
 from celery_triage.collect.control import ARGUMENTS, BLANK, QUESTIONS, kept
 from celery_triage.collect.probe import Emit, Source, now
+from celery_triage.collect.redis_post import RedisPost
 from celery_triage.collect.servers import Server, servers, settled
 from celery_triage.model import Section
 from celery_triage.stack import Stack
@@ -49,38 +45,8 @@ ROUND_S = 4.0
 #: More replies than that are not read.
 MOST_NODES = 500
 
-REPLY_EXCHANGE = "reply.celery.pidbox"
-REPLY_BINDINGS = BINDINGS + REPLY_EXCHANGE
 #: A reply longer than this (characters) is not read.
 LONGEST_REPLY = 16 * 2**20
-
-
-class AskingRedis(ReadingRedis):
-    """A client that may also send what a broadcast needs: to kombu's control channel, and to our own reply
-    queue and its binding; to nothing else."""
-
-    allowed = frozenset({"PING", "PUBLISH", "SADD", "SREM", "BRPOP", "DEL"})
-
-    def execute_command(self, *args: Any, **options: Any) -> Any:
-        command, key = str(args[0]).upper(), str(args[1]) if len(args) > 1 else ""
-        ours = {
-            "PUBLISH": key.endswith("." + PIDBOX), "BRPOP": key.endswith("." + REPLY_EXCHANGE),
-            "DEL": key.endswith("." + REPLY_EXCHANGE) and len(args) == 2, "PING": True,
-            "SADD": key == REPLY_BINDINGS, "SREM": key == REPLY_BINDINGS,
-        }
-        if not ours.get(command):
-            raise RefusedHere(f"{command} may not be sent to {key!r}")
-        return super().execute_command(*args, **options)
-
-
-def reply_queue(reply_id: str) -> str:
-    """The name of the list that replies come to."""
-    return f"{reply_id}.{REPLY_EXCHANGE}"
-
-
-def binding(reply_id: str) -> str:
-    """The member that leads replies to that list."""
-    return PRIORITY_SEPARATOR.join((reply_id, "", reply_queue(reply_id)))
 
 
 def source(stack: Stack, options: Mapping[str, Any], redactor: Any) -> Source:
@@ -96,7 +62,7 @@ def source(stack: Stack, options: Mapping[str, Any], redactor: Any) -> Source:
         if options.get("no_broadcast"):
             emit.section(Section("celery", "withheld", why="not asked: --no-broadcast", taken_at=now()))
             return
-        entries = [_blank(server) for server in asked]
+        entries = [_blank(server, login) for server in asked]
         for index, (server, entry) in enumerate(zip(asked, entries, strict=True)):
             if entry["status"] == "timeout":
                 _Round(stack, server, entry, ids[index], redactor).ask(emit, str(index), login)
@@ -107,7 +73,7 @@ def source(stack: Stack, options: Mapping[str, Any], redactor: Any) -> Source:
         for name, way in values.items():
             server, reply_id = asked[int(name)], ids[int(name)]
             with emit.asking(f"redis SREM, DEL of our own reply queue {server.key}"):
-                _clean(connect(server, tuple(way), login=login, client=AskingRedis), reply_id)
+                RedisPost(server, tuple(way), reply_id, login).close()
 
     return Source("celery", ("celery",), run, deadline_s=DEADLINE_S, finalise=finalise)
 
@@ -118,9 +84,10 @@ def _section(entries: list[dict[str, Any]]) -> Section:
                    how=f"broadcast of {', '.join(QUESTIONS)} over the broker, from the engine's machine")
 
 
-def _blank(server: Server) -> dict[str, Any]:
-    withheld = "this version does not ask workers behind an AMQP broker" if server.family == "amqp" else ""
-    return {**server.entry(withheld), "error_kind": None, "expected": [], "asked": None, "replies": {}}
+def _blank(server: Server, login: bool) -> dict[str, Any]:
+    withheld = "not asked: --no-login, and AMQP knows no client without one"
+    entry = server.entry(withheld if server.family == "amqp" and not login else "")
+    return {**entry, "error_kind": None, "expected": [], "asked": None, "replies": {}}
 
 
 class _Round:
@@ -143,36 +110,45 @@ class _Round:
             if emit.left() < 1:
                 return
             self.entry.update(address=f"{way[0]}:{way[1]}", via=way[2])
-            client = connect(self.server, way, login=login, client=AskingRedis)
             try:
-                client.ping()
-                emit.value(name, list(way))
-                self.broadcast(client, emit)
-                self.judge()
+                post = self.post(way, login)
+                if self.server.family == "redis":
+                    emit.value(name, list(way))
+                self.broadcast(post, emit)
+                self.judge(post.blocked)
             except Exception as error:  # whatever answers there may send anything
+                told = amqp_client.told if self.server.family == "amqp" else broker.told
                 self.entry.update(told(error, self.redactor))
             if self.entry["error_kind"] not in ("refused", "timeout"):
                 return
 
-    def broadcast(self, client: Any, emit: Emit) -> None:
-        channel = f"/{self.server.database or 0}.{PIDBOX}"
-        talk = Talk(client, channel, self.reply_id, min(ROUND_S, emit.left()))
+    def post(self, way: tuple[str, int, str], login: bool) -> Any:
+        """The broadcast's way over this broker, connected."""
+        if self.server.family == "amqp":
+            return AmqpPost(self.server, way, self.reply_id, sorted(self.expected))
+        return RedisPost(self.server, way, self.reply_id, login)
+
+    def broadcast(self, post: Any, emit: Emit) -> None:
+        talk = None
         try:
-            client.sadd(REPLY_BINDINGS, binding(self.reply_id))
+            post.open()
+            talk = Talk(post, min(ROUND_S, emit.left()))  # its time begins when the first question can go
             with self.asking(emit, "ping") as asked:
                 ping = talk.ask("ping")
                 self.entry["asked"] = ping.listening
                 talk.listen(ping.complete, REPLY_S)
-                if not ping.replies:
+                if not ping.replies and not post.blocked:
                     talk.listen(ping.complete, ROUND_S)
+                # By AMQP only the nodes that were looked for are counted beforehand; others answer as well.
+                self.entry["asked"] = max(ping.listening, len(ping.names | ping.replies.keys()))
                 asked.outcome = ping.told()
             if awake := sorted(ping.replies):
                 self.ask_more(talk, emit, awake)
         finally:
-            for question, heard in talk.heard.items():
+            for question, heard in (talk.heard if talk else {}).items():
                 for node, (answer, milliseconds) in heard.replies.items():
                     self.note(self.redactor.text(node, 200), question, answer, milliseconds)
-            _clean(client, self.reply_id)
+            post.close()
 
     def ask_more(self, talk: Talk, emit: Emit, awake: Sequence[str]) -> None:
         """All questions but the ping at once, to those that have answered it."""
@@ -198,9 +174,13 @@ class _Round:
         if question in reply["unanswered"] and None not in told.values():
             reply["unanswered"].remove(question)
 
-    def judge(self) -> None:
+    def judge(self, blocked: str) -> None:
         """``ok`` when every node that listens has answered, and every running worker is among them;
         ``partial`` when one that is missing could be one of those whose name fits no container."""
+        if blocked:  # nobody got the question, so nobody is silent
+            self.entry.update(status="no_reply", asked=None, error_kind="blocked",
+                              why=f"the broker blocks whoever sends: {self.redactor.text(blocked, 200)}")
+            return
         listening, replies = self.entry["asked"], self.entry["replies"]
         known = {reply["label"] for reply in replies.values()}
         silent = sorted(name for name, label in self.expected.items() if label not in known)
@@ -225,9 +205,11 @@ class Heard:
 
     listening: int
     replies: dict[str, tuple[Any, float]] = field(default_factory=dict)
+    #: Those among them whose names are known; all of them are waited for.
+    names: frozenset[str] = frozenset()
 
     def complete(self) -> bool:
-        return len(self.replies) >= min(self.listening, MOST_NODES)
+        return len(self.replies) >= min(self.listening, MOST_NODES) and self.names <= self.replies.keys()
 
     def told(self) -> str:
         return f"{len(self.replies)} of {self.listening} that listen"
@@ -237,30 +219,29 @@ class Talk:
     """Questions on one broker and the replies to them, for at most ``limit_s`` seconds from now and the whole
     second that is then under way."""
 
-    def __init__(self, client: Any, channel: str, reply_id: str, limit_s: float) -> None:
-        self._client, self._channel, self._reply_id = client, channel, reply_id
-        self._start, self._limit_s = time.monotonic(), limit_s
+    def __init__(self, post: Any, limit_s: float) -> None:
+        self._post, self._start, self._limit_s = post, time.monotonic(), limit_s
         self._asked: dict[str, tuple[Heard, float]] = {}
         self.heard: dict[str, Heard] = {}
 
     def ask(self, question: str, nodes: Sequence[str] = ()) -> Heard:
         """Publish a question: to these nodes, else to all. Its answers come into the result by `listen`."""
         ticket, start = str(uuid.uuid4()), time.monotonic()
-        told = message(question, self._reply_id, ticket, self._limit_s, nodes)
-        heard = Heard(self._client.publish(self._channel, told))
+        told = message(question, self._post.reply_to, ticket, self._limit_s, nodes)
+        heard = Heard(self._post.publish(told))
+        heard.names = frozenset(getattr(self._post, "listeners", ()))
         if nodes:
-            heard.listening = min(heard.listening, len(nodes))
+            heard.listening, heard.names = min(heard.listening, len(nodes)), frozenset()
         self._asked[ticket], self.heard[question] = (heard, start), heard
         return heard
 
     def listen(self, complete: Callable[[], bool], limit_s: float) -> None:
         """Take replies until all are there, or ``limit_s`` seconds since the talk began have passed."""
         until = self._start + min(limit_s, self._limit_s)
-        while not complete() and time.monotonic() < until:
-            # Whole seconds: Redis before 6 takes no others, and the socket itself gives up after two.
-            popped = self._client.brpop([reply_queue(self._reply_id)], timeout=1)
-            if popped:
-                self._take(popped[1])
+        while not complete() and time.monotonic() < until and not self._post.blocked:
+            text = self._post.take()
+            if text:
+                self._take(text)
 
     def _take(self, text: str) -> None:
         ticket, reply = opened(text) or ("", {})
@@ -270,21 +251,21 @@ class Talk:
             heard.replies.update({name: (value, milliseconds) for name, value in reply.items()})
 
 
-def hear(client: Any, channel: str, question: str, reply_id: str, limit_s: float) -> Heard:
+def hear(post: Any, question: str, limit_s: float) -> Heard:
     """Publish one question and read as many replies as there are listeners."""
-    talk = Talk(client, channel, reply_id, limit_s)
+    talk = Talk(post, limit_s)
     heard = talk.ask(question)
     talk.listen(heard.complete, limit_s)
     return heard
 
 
 def message(
-    question: str, reply_id: str, ticket: str, limit_s: float, nodes: Sequence[str] = (),
+    question: str, reply_to: Mapping[str, str], ticket: str, limit_s: float, nodes: Sequence[str] = (),
 ) -> str:
     """The control message as kombu puts it on the wire."""
     body = {"method": question, "arguments": ARGUMENTS.get(question, {}), "destination": list(nodes) or None,
             "pattern": None, "matcher": None, "ticket": ticket,
-            "reply_to": {"exchange": REPLY_EXCHANGE, "routing_key": reply_id}}
+            "reply_to": dict(reply_to)}
     return json.dumps({
         "body": base64.b64encode(json.dumps(body).encode()).decode(),
         "content-encoding": "utf-8", "content-type": "application/json",
@@ -326,11 +307,3 @@ def _label(stack: Stack, nodename: str) -> str | None:
             return service.label
     host = nodename.rpartition("@")[2]
     return next((service.label for service in stack.services if service.hostname == host), None)
-
-
-def _clean(client: Any, reply_id: str) -> None:
-    """Remove our reply queue and what leads to it. A reply that comes later finds no binding and is
-    dropped."""
-    client.srem(REPLY_BINDINGS, binding(reply_id))
-    client.delete(reply_queue(reply_id))
-    client.close()

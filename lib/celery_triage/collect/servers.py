@@ -85,7 +85,7 @@ def servers(stack: Stack, family: str, purposes: Iterable[str], options: Mapping
 def _merge(found: dict[tuple, Server], server: Server, label: str) -> None:
     """Servers at one address with one login are one; the services that use it add up."""
     where = server.ways[0][:2] if server.ways else (server.host, server.port, server.why)
-    database = server.database if server.family == "redis" else None
+    database = server.database if server.family in ("redis", "amqp") else None
     known = found.setdefault((where, database, server.user, server.password), server)
     if known is server:
         return
@@ -102,6 +102,8 @@ def _server(
     password = None if url.source == "banner" else parsed.password_token
     named = f"{host}:{port}" if port else host
     key = f"{named}/{parsed.database or '0'}" if parsed.family == "redis" else named
+    if parsed.family == "amqp" and (parsed.database or "/") != "/":
+        key = f"{named}/{parsed.database}"
     server = Server(key, parsed.family, host, port, user=parsed.user, password=password, tls=parsed.tls,
                     urls=[(service.label, url)])
     meaning = stack.resolve(service.label, host, port)

@@ -53,7 +53,8 @@ def code_of(code: str) -> Code:
     rule, known = RULES.get(code), log_codes().get(code)
     if rule is not None:
         heals = known.heals if known else not code.startswith(_UNHEALED)
-        return Code(code, rule.name, rule.severity, rule.step, heals, do=_do(rule.page))
+        explains = known.explains if known else ()
+        return Code(code, rule.name, rule.severity, rule.step, heals, do=_do(rule.page), explains=explains)
     return known or Code(code, "own-signature", "warning")
 
 

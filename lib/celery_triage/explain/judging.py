@@ -34,7 +34,7 @@ _OVER_WHEN_READY = ("DBS004", "DBS056", "DBS059", "RDS052")
 #: Lines that are quoted of one finding.
 QUOTED = 3
 #: Codes of which one thing is said in several ways: by a process and its signal, by a server and its clients.
-_ONE_EACH = ("WRK001", "RDS050", "RDS051", "RDS054", "RMQ055", "RMQ056")
+_ONE_EACH = ("WRK001", "RDS050", "RDS051", "RDS054")
 _HOME = re.compile(r"localhost$|127\.\d+\.\d+\.\d+$|\[?::1\]?$|0\.0\.0\.0$")
 
 

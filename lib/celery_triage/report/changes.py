@@ -215,7 +215,7 @@ def _package(known: Mapping[str, Any] | None) -> str:
 def _servers(before: Evidence, after: Evidence) -> list[Change]:
     """Databases and roles that came or went, versions of servers that changed."""
     found = []
-    for kind in ("postgres", "redis"):
+    for kind in ("postgres", "redis", "rabbitmq"):
         old, new = _by_key(before, kind), _by_key(after, kind)
         for key in sorted({*old, *new}):
             one, other = old.get(key), new.get(key)

@@ -195,7 +195,7 @@ def versions(look: Look) -> Shown:
                 f"{units.size(engine.get('memory'))}",
             )
         )
-    for kind in ("postgres", "redis"):
+    for kind in ("postgres", "redis", "rabbitmq"):
         rows += [
             (f"{kind} {server['key']}", server["version"])
             for server in (evidence.data(kind) or {}).get("servers", ())

@@ -101,7 +101,7 @@ def hosts(look: Look, service: str = "") -> Shown:
 def logins(look: Look) -> Shown:
     """What each server answered, and from where it was asked: not from inside the services."""
     rows = []
-    for section, kind in (("postgres", "PostgreSQL"), ("redis", "Redis")):
+    for section, kind in (("postgres", "PostgreSQL"), ("redis", "Redis"), ("rabbitmq", "RabbitMQ")):
         for server in (look.evidence.data(section) or {}).get("servers", ()):
             ok = server.get("status") == "ok"
             word = "answers" if ok else str(server.get("status", "")).replace("_", " ")
@@ -186,7 +186,7 @@ def _y(n: int, total: int, high: float) -> float:
 
 def _answers(look: Look) -> dict[str, tuple[str, str]]:
     found = {}
-    for section in ("postgres", "redis"):
+    for section in ("postgres", "redis", "rabbitmq"):
         for server in (look.evidence.data(section) or {}).get("servers", ()):
             ok = server.get("status") == "ok"
             found[server["key"]] = (

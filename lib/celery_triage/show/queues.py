@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..core import SECTIONS
 from ..notebook import CannotLook
 from . import units
 from .drawing import Drawing
@@ -74,14 +75,17 @@ class Queue:
 
 
 def servers(look: Look) -> list[Mapping[str, Any]]:
-    """The Redis servers that are brokers."""
-    found = (look.evidence.data("redis") or {}).get("servers") or []
+    """The servers that are brokers: Redis and RabbitMQ."""
+    sections = [look.evidence.data(name) or {} for name in SECTIONS.values()]
+    found = [server for section in sections for server in section.get("servers") or ()]
     return [server for server in found if "broker" in (server.get("purposes") or ["broker"])]
 
 
 def _nothing(look: Look, otherwise: str) -> str:
-    section = look.evidence.section("redis")
-    return otherwise if section.readable else f"Redis could not be asked: {section.why}."
+    amqp = any((url := one.url("broker")) and url.parsed.family == "amqp" for one in look.stack.services)
+    section = look.evidence.section("rabbitmq" if amqp else "redis")
+    kind = "RabbitMQ" if amqp else "Redis"
+    return otherwise if section.readable else f"{kind} could not be asked: {section.why}."
 
 
 def queues(look: Look, queue: str = "") -> list[Queue]:
@@ -199,7 +203,7 @@ def brokers(look: Look) -> Shown:
     return table(
         ("Broker", "Answers", "Version", "Role", "Memory", "Limit", "When full", "Clients", "Up"),
         rows,
-        empty=_nothing(look, "No service of this stack uses Redis as its broker."),
+        empty=_nothing(look, "No service of this stack uses Redis or RabbitMQ as its broker."),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ..core import SECTIONS
 from . import units
 from .drawing import Drawing
 from .output import Cell, Shown, sentence, table
@@ -32,8 +33,9 @@ def replies(look: Look) -> dict[str, Mapping[str, Any]]:
 
 
 def known_nodes(look: Look) -> set[str]:
-    """The nodes that Redis' bindings name."""
-    servers = (look.evidence.data("redis") or {}).get("servers") or ()
+    """The nodes that the brokers' bindings and queues name."""
+    sections = [look.evidence.data(name) or {} for name in SECTIONS.values()]
+    servers = [server for section in sections for server in section.get("servers") or ()]
     return {node for server in servers for node in server.get("nodes") or ()}
 
 

@@ -75,9 +75,12 @@ class ParsedUrl:
 
     @property
     def server(self) -> str:
-        """``host:port/database`` of a Redis, ``host:port`` of everything else: the key of a server."""
+        """``host:port/database`` of a Redis, ``host:port/name`` of a virtual host other than ``/``,
+        ``host:port`` of everything else: the key of a server."""
         host = f"[{self.host}]" if self.host and ":" in self.host else self.host or "localhost"
         where = self.socket or (f"{host}:{self.port}" if self.port else host)
+        if self.family == "amqp" and (self.virtual_host or "/") != "/":
+            return f"{where}/{self.virtual_host}"
         return f"{where}/{self.database or '0'}" if self.family == "redis" else where
 
 

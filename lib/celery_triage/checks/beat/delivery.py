@@ -10,17 +10,16 @@ from celery_triage.checks.beat.ticking import beats_of
 from celery_triage.checks.connections.shared import similar
 from celery_triage.checks.queues.consumers import let_consume
 from celery_triage.checks.queues.shared import (
-    brokers,
     consumed_by,
     count,
     depth_command,
-    labels_of,
     replies_of,
     steady,
     taken_on,
     waiting_in,
 )
 from celery_triage.checks.registry import Look, Prediction, check
+from celery_triage.checks.servers import brokers, labels_of, section_of
 from celery_triage.checks.words import listed, verb
 from celery_triage.model import Finding, Option, Proof, Remedy
 from celery_triage.remedies import alive
@@ -35,7 +34,7 @@ MOST_NAMES = 1000
     "beat-wrong-queue",
     severity="critical",
     needs=("containers", "celery", "redis"),
-    uses=("results", "compose", "logs/*", "events", "files/*"),
+    uses=("rabbitmq", "results", "compose", "logs/*", "events", "files/*"),
     step="consuming",
     predicts=(Prediction(("BRK003",)),),
 )
@@ -74,7 +73,7 @@ def beat_wrong_queue(look: Look) -> Iterator[Finding]:
             if beat.label not in labels_of(server):
                 continue
             if server.get("status") != "ok":
-                look.note("redis", f"{server['key']}: {server.get('why')}")
+                look.note(section_of(server), f"{server['key']}: {server.get('why')}")
             elif beat.entries is None:
                 look.note("celery", beat.unknown)
             for entry in beat.entries or () if server.get("status") == "ok" else ():
@@ -84,7 +83,7 @@ def beat_wrong_queue(look: Look) -> Iterator[Finding]:
                     wrong.setdefault(entry.queue, []).append((beat, entry))
         for queue, pairs in sorted(wrong.items()):
             if why:
-                look.note("redis", f"{server['key']}: the schedule names {queue}, and {why}")
+                look.note(section_of(server), f"{server['key']}: the schedule names {queue}, and {why}")
             else:
                 yield _wrong_queue(look, server, queue, pairs, depths.get(queue) or 0)
 
@@ -104,7 +103,8 @@ def _wrong_queue(
         proof.append(Proof(f"logs/{beat.label}", line[2], last[3], line[0] or None))
     if depth:
         told = f"{server['key']}: {count(depth)} in {queue}"
-        proof.append(Proof("redis", told + (", in each of two samples" if steady(server, queue) else "")))
+        told += ", in each of two samples" if steady(server, queue) else ""
+        proof.append(Proof(section_of(server), told))
     users = _users(look, server)
     for worker, queues in users.items():
         proof.append(Proof("celery", f"{worker} consumes {', '.join(queues)}"))

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 from celery_triage.checks.beat.schedule import Beat, Entry, beats
 from celery_triage.checks.beat.verdicts import LOOP_S, done_ago, late, overdue, unfinished
-from celery_triage.checks.queues.shared import brokers, consumed_by, labels_of, replies_of, waiting_in
+from celery_triage.checks.queues.shared import consumed_by, replies_of, waiting_in
 from celery_triage.checks.registry import Look, NotApplicable, check
+from celery_triage.checks.servers import brokers, labels_of
 from celery_triage.checks.words import lasted, listed
 from celery_triage.model import Finding, Proof, Remedy
 from celery_triage.remedies import alive, restart
@@ -27,7 +28,7 @@ def beats_of(look: Look) -> list[Beat]:
     "beat-silent",
     severity="critical",
     needs=("containers", "celery", "logs/*"),
-    uses=("results", "redis", "events", "files/*"),
+    uses=("results", "redis", "rabbitmq", "events", "files/*"),
     step="consuming",
 )
 def beat_silent(look: Look) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ from typing import Any
 from celery_triage.checks.changes import interpolation, shared
 from celery_triage.checks.changes.written import Files
 from celery_triage.checks.registry import Look, Prediction, check
+from celery_triage.checks.servers import brokers
 from celery_triage.checks.words import listed, verb
 from celery_triage.model import Finding, Proof, Remedy
 from celery_triage.remedies import recreate
@@ -111,7 +112,7 @@ def _words(value: Any, values: Mapping[str, str] | None) -> list[str]:
     "service-missing",
     severity="critical",
     needs=("containers", "compose"),
-    uses=("redis",),
+    uses=("redis", "rabbitmq"),
     predicts=(Prediction(_ABSENT, on="anyone", when=absent),),
 )
 def service_missing(look: Look) -> Iterator[Finding]:
@@ -209,7 +210,7 @@ def _only_its_own(look: Look, worker: Service) -> list[str]:
     """Its queues that the broker knows and that no worker of the stack takes from."""
     taken = {queue for other in look.stack.workers for queue in other.queues}
     known: set[str] = set()
-    for server in (look.data("redis") or {}).get("servers") or ():
+    for server in brokers(look):
         for sample in server.get("samples") or ():
             known |= set(sample.get("queues") or {})
     return [queue for queue in worker.queues if queue in known and queue not in taken]

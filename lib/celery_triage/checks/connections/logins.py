@@ -7,8 +7,10 @@ from typing import Any
 
 from celery_triage.checks.connections import passwords
 from celery_triage.checks.connections.shared import DEATHS, idle_states, used
+from celery_triage.checks.rabbitmq.doors import guest_from_outside
 from celery_triage.checks.registry import Look, NotApplicable, check
 from celery_triage.checks.reports import healed, reported
+from celery_triage.checks.servers import uses_rabbitmq
 from celery_triage.checks.words import listed, verb
 from celery_triage.model import Finding, Proof
 from celery_triage.remedies import alive
@@ -62,7 +64,7 @@ def login_refused(look: Look) -> Iterator[Finding]:
     "broker-login-refused",
     severity="critical",
     needs=("containers", "redis"),
-    uses=("logs/*", "events", "compose"),
+    uses=("rabbitmq", "logs/*", "events", "compose"),
     step="broker",
     predicts=DEATHS,
 )
@@ -78,18 +80,29 @@ def broker_login_refused(look: Look) -> Iterator[Finding]:
     ## Looks like
     `Cannot connect to redis://…: invalid username-password pair or user is disabled.`, `Authentication
     required.`, `AUTH <password> called without any password configured for the default user.` (Redis 6 and
-    later refuse a password where none is set; redis-py gives up then).
+    later refuse a password where none is set; redis-py gives up then), `(403) ACCESS_REFUSED - Login was
+    refused using authentication mechanism PLAIN.`
 
     ## Confirm
-    `docker exec REDIS redis-cli -a PASSWORD ping` with the password of the URL.
+    `docker exec REDIS redis-cli -a PASSWORD ping`, `docker exec RABBITMQ rabbitmqctl authenticate_user USER
+    PASSWORD`, with the password of the URL.
 
     ## Do
-    Write the right password where it is set, or set it anew on the server (`requirepass`, ACL).
+    Write the right password where it is set, or set it anew on the server (`requirepass`, ACL; `rabbitmqctl
+    change_password`). RabbitMQ reads `RABBITMQ_DEFAULT_PASS` only when its data folder is made.
 
     ## False alarms
     A service that is connected is never reported.
     """
-    yield from refused_logins(look, "broker", ("redis",))
+    yield from refused_logins(look, "broker", ("redis", "rabbitmq") if uses_rabbitmq(look) else ("redis",))
+
+
+#: The family of the URLs that lead to the servers of a section, and the step that proves the login.
+_FAMILIES = {
+    "postgres": ("sql", "database"),
+    "redis": ("redis", "broker"),
+    "rabbitmq": ("amqp", "broker"),
+}
 
 
 def refused_logins(look: Look, purpose: str, sections: Sequence[str]) -> Iterator[Finding]:
@@ -100,7 +113,9 @@ def refused_logins(look: Look, purpose: str, sections: Sequence[str]) -> Iterato
     judged: set[str] = set()
     for section in sections:
         for server in (look.data(section) or {}).get("servers") or ():
-            if _refused(look, section, server):
+            if guest_from_outside(server):
+                judged.update(server.get("services") or ())  # another rule's
+            elif _refused(look, section, server):
                 told = list(_refused_login(look, section, server, purpose))
                 if not told:
                     look.note(section, f"{server['key']}: {server.get('why')}")
@@ -127,7 +142,7 @@ def _not_listed(server: Mapping[str, Any]) -> bool:
 
 def _refused_login(look: Look, section: str, server: Mapping[str, Any], purpose: str) -> Iterator[Finding]:
     """The finding for the services that go by this server for one purpose and are not seen to use it."""
-    family, late = ("sql", "database") if section == "postgres" else ("redis", "broker")
+    family, late = _FAMILIES[section]
     with_it = [
         service
         for service in look.members

@@ -17,6 +17,7 @@ from celery_triage.checks.connections.shared import (
 )
 from celery_triage.checks.registry import Look, NotApplicable, check
 from celery_triage.checks.reports import healed, reported
+from celery_triage.checks.servers import uses_rabbitmq
 from celery_triage.checks.words import listed
 from celery_triage.model import Finding, Proof, Remedy
 from celery_triage.remedies import alive, recreate
@@ -28,7 +29,7 @@ from celery_triage.stack import Service, Url
     "nothing-listens",
     severity="critical",
     needs=("containers", "redis", "postgres"),
-    uses=("logs/*", "events", "compose"),
+    uses=("rabbitmq", "logs/*", "events", "compose"),
     step="broker",
     predicts=DEATHS,
     also=("broker-nothing-listens",),
@@ -59,7 +60,8 @@ def nothing_listens(look: Look) -> Iterator[Finding]:
     """
     if not any(used(service) for service in look.members) and look.section("containers").status == "ok":
         raise NotApplicable("no service has a broker or result backend URL")
-    for section in ("postgres", "redis"):
+    sections = ("postgres", "redis", *(("rabbitmq",) if uses_rabbitmq(look) else ()))
+    for section in sections:
         for server in (look.data(section) or {}).get("servers") or ():
             owner = look.stack.get(server.get("container") or "")
             refused = server.get("error_kind") == "refused" and owner is not None and owner.running
@@ -72,7 +74,7 @@ def nothing_listens(look: Look) -> Iterator[Finding]:
                 and (owner is None or owner.running)
             ):
                 look.note(section, f"{server['key']}: {server.get('why')}")
-    yield from reported(look, asked(look, "postgres") | asked(look, "redis"))
+    yield from reported(look, {label for section in sections for label in asked(look, section)})
     yield from healed(look)
 
 

@@ -59,7 +59,7 @@ def asked(look: Look, section: str) -> set[str]:
 
 def port_of(server: Mapping[str, Any]) -> int | None:
     """The port in the key of a server (``redis:6379/0``, ``postgres:5432``)."""
-    written = server["key"].rpartition("/")[0] or server["key"]
+    written = server["key"].partition("/")[0]
     port = written.rpartition(":")[2]
     return int(port) if port.isdigit() else None
 

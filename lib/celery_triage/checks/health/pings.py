@@ -19,6 +19,7 @@ from celery_triage.checks.health.probes import (
     status_command,
 )
 from celery_triage.checks.registry import Look, Prediction, check
+from celery_triage.checks.servers import asked_servers
 from celery_triage.checks.values import split
 from celery_triage.checks.words import listed, verb
 from celery_triage.checks.workers import ASKS_WITHIN_S
@@ -28,7 +29,7 @@ from celery_triage.stack import Service
 
 #: A ping that nobody answers waits for its own time-out: how long it takes then is no matter of its own.
 _LATE = (Prediction(("HLT003",)),)
-_SECTIONS = ("compose", "celery", "redis", "files/*", "logs/*")
+_SECTIONS = ("compose", "celery", "redis", "rabbitmq", "files/*", "logs/*")
 
 
 @check(
@@ -128,7 +129,7 @@ def nodes(look: Look) -> tuple[dict[str, str], bool]:
     """The names of all workers that are known, with the service of each ("" for one of another project), and
     whether every worker of this stack is among them."""
     borne, sure = {}, True
-    for server in (look.data("redis") or {}).get("servers") or ():
+    for server in asked_servers(look):
         borne.update(dict.fromkeys(server.get("nodes") or (), ""))
     for service in look.stack.workers:
         name = service.nodename or ""

@@ -13,6 +13,7 @@ from celery_triage.checks.health.probes import (
     status_command,
 )
 from celery_triage.checks.registry import Look, check
+from celery_triage.checks.servers import asked_servers
 from celery_triage.checks.values import split, value_in
 from celery_triage.model import Finding, Option, Proof, Remedy
 from celery_triage.remedies import recreate
@@ -34,7 +35,7 @@ SHORT_S = 2.0
     "health-check-too-slow",
     severity="warning",
     needs=("containers",),
-    uses=("compose", "usage/*", "redis", "files/*", "logs/*"),
+    uses=("compose", "usage/*", "redis", "rabbitmq", "files/*", "logs/*"),
 )
 def too_slow(look: Look) -> Iterator[Finding]:
     """A health check takes longer than its time-out, every time.
@@ -80,7 +81,7 @@ def too_slow(look: Look) -> Iterator[Finding]:
 def _broker(look: Look, service: Service) -> str:
     """The status of the broker of a service, empty where nobody asked it."""
     url = service.url("broker")
-    for server in (look.data("redis") or {}).get("servers") or ():
+    for server in asked_servers(look):
         if url is not None and server.get("key") == url.parsed.server:
             return str(server.get("status") or "")
     return ""

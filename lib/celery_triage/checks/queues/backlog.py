@@ -6,15 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from celery_triage.checks.queues.shared import (
-    brokers,
     consumed_by,
     count,
     depth_command,
-    labels_of,
     replies_of,
-    uses_redis,
 )
 from celery_triage.checks.registry import Look, NotApplicable, check
+from celery_triage.checks.servers import brokers, has_broker, labels_of, section_of
 from celery_triage.checks.words import lasted, listed, verb
 from celery_triage.lives import seconds_of
 from celery_triage.model import Finding, Proof, Remedy
@@ -30,7 +28,7 @@ BACKLOG = 100
     "backlog-growing",
     severity="warning",
     needs=("containers", "redis"),
-    uses=("celery", "logs/*", "files/*"),
+    uses=("rabbitmq", "celery", "logs/*", "files/*"),
     step="consuming",
 )
 def backlog_growing(look: Look) -> Iterator[Finding]:
@@ -40,14 +38,15 @@ def backlog_growing(look: Look) -> Iterator[Finding]:
     A hundred tasks or more waited in both samples, and more in the second one. Its consumers answer.
 
     ## Why
-    Each task waits longer than the one before it; Redis' memory grows with the queue, until it refuses new
-    tasks or is killed.
+    Each task waits longer than the one before it; the broker's memory grows with the queue, until it refuses
+    new tasks, blocks those who send, or is killed.
 
     ## Looks like
     Work that comes later every hour. No error in any log.
 
     ## Confirm
-    `docker exec REDIS redis-cli llen QUEUE` twice, some seconds apart, and `celery -A APP inspect active`.
+    `docker exec REDIS redis-cli llen QUEUE` (or `rabbitmqctl list_queues` in RabbitMQ's container) twice,
+    some seconds apart, and `celery -A APP inspect active`.
 
     ## Do
     See what the workers are busy with. More processes (`--concurrency`, within the limit of memory), more
@@ -56,14 +55,15 @@ def backlog_growing(look: Look) -> Iterator[Finding]:
     ## False alarms
     A batch that was sent this very second: look again; it is a backlog only while it grows.
     """
-    workers = {one.label: one for one in look.members if one.role == "worker" and uses_redis(one)}
+    workers = {one.label: one for one in look.members if one.role == "worker" and has_broker(one)}
     if not workers and look.section("containers").status == "ok":
-        raise NotApplicable("no worker of this stack uses Redis as its broker")
+        raise NotApplicable("no worker of this stack uses Redis or RabbitMQ as its broker")
     replies = replies_of(look)
     for server in brokers(look):
         samples = server.get("samples") or ()
         if server.get("status") != "ok" or len(samples) < 2:
-            look.note("redis", f"{server['key']}: {server.get('why') or 'only one sample was taken'}")
+            told = f"{server['key']}: {server.get('why') or 'only one sample was taken'}"
+            look.note(section_of(server), told)
             continue
         users = [workers[label] for label in sorted(labels_of(server) & workers.keys())]
         for queue, last in sorted((samples[-1].get("queues") or {}).items()):
@@ -88,7 +88,8 @@ def _finding(
     first, last = before["queues"][queue], after["queues"][queue]
     seconds = max(0.001, (seconds_of(after["t"]) or 0) - (seconds_of(before["t"]) or 0))
     names = [one.label for one in busy]
-    proof = [Proof("redis", f"{server['key']}: {queue} held {first}, {seconds:.1f} s later {last}")]
+    told = f"{server['key']}: {queue} held {first}, {seconds:.1f} s later {last}"
+    proof = [Proof(section_of(server), told)]
     proof += [Proof("celery", told) for label in names if (told := _hands(label, replies[label], look))]
     return look.finding(
         f"{count(last)} wait in {queue} and it grows by {(last - first) / seconds:.0f} a second: "

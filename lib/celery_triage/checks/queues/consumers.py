@@ -7,19 +7,18 @@ from typing import Any
 
 from celery_triage.checks.connections.shared import similar
 from celery_triage.checks.queues.shared import (
-    brokers,
     consumed_by,
     count,
     depth_command,
-    labels_of,
+    parked,
     queue_of,
     replies_of,
     steady,
     taken_on,
-    uses_redis,
     waiting_in,
 )
 from celery_triage.checks.registry import Look, NotApplicable, check
+from celery_triage.checks.servers import brokers, has_broker, labels_of, section_of
 from celery_triage.checks.words import listed, verb
 from celery_triage.model import Finding, Option, Proof, Remedy
 from celery_triage.remedies import Changes, alive, changes, recreate
@@ -34,26 +33,28 @@ SCHEDULED = "the schedule's entry"
     "queue-without-consumer",
     severity="critical",
     needs=("containers", "redis"),
-    uses=("celery", "compose", "logs/*", "files/*"),
+    uses=("rabbitmq", "celery", "compose", "logs/*", "files/*"),
     step="consuming",
 )
 def queue_without_consumer(look: Look) -> Iterator[Finding]:
     """Tasks wait in a queue of the broker that no worker consumes.
 
     ## What
-    Every queue that a producer or a worker ever declared in this Redis leaves a binding behind. One of them
-    holds tasks, and no worker that uses this broker takes tasks from it, by its own answer
-    (`active_queues`) or, where it was not asked, by its command or its start banner.
+    Every queue that a producer or a worker ever declared in a Redis leaves a binding behind; RabbitMQ lists
+    its queues and counts their consumers. One of them holds tasks, and no worker that uses this broker takes
+    tasks from it: by RabbitMQ's count, by the worker's own answer (`active_queues`) or, where it was not
+    asked, by its command or its start banner.
 
     ## Why
     Nothing fails: producers send, workers are healthy and idle, and the work is never done. A name that is
     misspelt on one side is enough.
 
     ## Looks like
-    Nothing in any log. `LLEN` of the queue only grows.
+    Nothing in any log. `LLEN` of the queue only grows; RabbitMQ shows messages and 0 consumers.
 
     ## Confirm
-    `docker exec REDIS redis-cli llen QUEUE`, and `celery -A APP inspect active_queues`.
+    `docker exec REDIS redis-cli llen QUEUE` or `docker exec RABBITMQ rabbitmqctl list_queues -p VHOST name
+    messages consumers`, and `celery -A APP inspect active_queues`.
 
     ## Do
     Let a worker consume the queue (`--queues`), or send the tasks to a queue that has a worker. What waits
@@ -63,26 +64,27 @@ def queue_without_consumer(look: Look) -> Iterator[Finding]:
     A queue whose consumer runs only at times, or on another machine at a moment when it is not connected. A
     queue that nothing in this stack names is only a warning.
     """
-    workers = {one.label: one for one in look.stack.services if one.role == "worker" and uses_redis(one)}
+    workers = {one.label: one for one in look.stack.services if one.role == "worker" and has_broker(one)}
     if not workers and look.section("containers").status == "ok":
-        raise NotApplicable("no worker of this stack uses Redis as its broker")
+        raise NotApplicable("no worker of this stack uses Redis or RabbitMQ as its broker")
     replies = replies_of(look)
     consumed = {label: consumed_by(worker, replies.get(label)) for label, worker in workers.items()}
     for server in brokers(look):
         if server.get("status") != "ok":
-            look.note("redis", f"{server['key']}: {server.get('why')}")
+            look.note(section_of(server), f"{server['key']}: {server.get('why')}")
             continue
         if not server.get("all_queues"):
-            look.note("redis", f"{server['key']}: not all queues that were declared there could be listed")
+            told = f"{server['key']}: not all queues that were declared there could be listed"
+            look.note(section_of(server), told)
         users = [workers[label] for label in sorted(labels_of(server) & workers.keys())]
         waiting = {queue: depth for queue, depth in waiting_in(server).items() if depth}
         taken, why = taken_on(look, server)
-        free = {queue: depth for queue, depth in waiting.items() if queue not in taken}
+        free = {queue: depth for queue, depth in waiting.items() if queue not in taken | parked(server)}
         if not free or not users:
             continue
-        if why:
+        if why and server.get("family") != "amqp":  # RabbitMQ has counted the consumers of these
             look.note(
-                "redis",
+                section_of(server),
                 f"{server['key']}: {listed(sorted(free))} {verb(list(free), 'holds', 'hold')} "
                 f"tasks, and {why}",
             )
@@ -116,7 +118,7 @@ def _finding(
             hint = f"{listed(senders)} {verb(senders, 'sends', 'send')} there"
     proof = [
         Proof(
-            "redis",
+            section_of(server),
             f"{server['key']}: {count(depth)} in {queue}, in each of two samples"
             if steady(server, queue)
             else f"{server['key']}: {count(depth)} in {queue}",

@@ -8,22 +8,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from celery_triage.checks.registry import Look
+from celery_triage.checks.servers import broker_url, has_broker, labels_of
 from celery_triage.checks.words import listed
 from celery_triage.stack import Service
 
 #: A queue's name; kombu's own text of a queue object is none.
 _NAME = re.compile(r"[^\s<>]+$")
-
-
-def brokers(look: Look) -> list[Mapping[str, Any]]:
-    """The Redis servers that are brokers."""
-    servers = (look.data("redis") or {}).get("servers") or ()
-    return [server for server in servers if "broker" in (server.get("purposes") or ["broker"])]
-
-
-def labels_of(server: Mapping[str, Any]) -> set[str]:
-    """The services whose URL leads to a server, also those that share no network with it."""
-    return {*(server.get("services") or ()), *(server.get("unreached") or ())}
 
 
 def waiting_in(server: Mapping[str, Any]) -> dict[str, int]:
@@ -56,23 +46,25 @@ def count(depth: int) -> str:
 def depth_command(look: Look, server: Mapping[str, Any], queue: str) -> str:
     """The command that tells how deep a queue is."""
     owner = look.stack.get(server.get("container") or "")
+    if server.get("family") == "amqp":
+        words = ["docker", "exec", owner.name if owner else "RABBITMQ", "rabbitmqctl", "-q", "list_queues"]
+        words += ["-p", str(server.get("vhost") or "/"), "name", "messages", "consumers"]
+        return f"{shlex.join(words)}  # {queue}: 0, or falling"
     words = ["docker", "exec", owner.name if owner else "REDIS", "redis-cli"]
     database = server["key"].rpartition("/")[2]
     words += ["-n", database] if database.isdigit() and database != "0" else []
     return shlex.join([*words, "llen", queue]) + "  # 0, or falling"
 
 
-def uses_redis(service: Service) -> bool:
-    url = service.url("broker")
-    return url is not None and url.parsed.family == "redis" and url.parsed.networked
-
-
-def same_redis(service: Service, server: Mapping[str, Any]) -> bool:
-    """Whether a service's broker is on this server, on whatever database of it."""
+def same_broker(service: Service, server: Mapping[str, Any]) -> bool:
+    """Whether a service's broker is on this server: on whatever database of a Redis (a worker on another one
+    is another rule's), in this virtual host of a RabbitMQ."""
     if service.label in labels_of(server):
         return True
-    url = service.url("broker")
-    return url is not None and str(url.parsed.server).rpartition("/")[0] == server["key"].rpartition("/")[0]
+    url = broker_url(service)
+    if url is None or server.get("family") == "amqp":
+        return False
+    return str(url.parsed.server).rpartition("/")[0] == server["key"].rpartition("/")[0]
 
 
 def consumed_by(worker: Service, reply: Mapping[str, Any] | None) -> list[str] | None:
@@ -110,20 +102,54 @@ def queue_of(entry: Mapping[str, Any], conf: Mapping[str, Any]) -> str:
 def taken_on(look: Look, server: Mapping[str, Any]) -> tuple[set[str], str]:
     """The queues of a server that somebody takes from, and a clause why more may be taken; empty where that
     cannot be. A worker on another database of the same Redis is another rule's: it counts here too."""
-    workers = {one.label: one for one in look.stack.services if one.role == "worker" and uses_redis(one)}
+    workers = {one.label: one for one in look.stack.services if one.role == "worker" and has_broker(one)}
     replies = replies_of(look)
     consumed = {label: consumed_by(worker, replies.get(label)) for label, worker in workers.items()}
     taken = {
         queue
         for label, worker in workers.items()
-        if same_redis(worker, server)
+        if same_broker(worker, server)
         for queue in consumed[label] or ()
     }
     taken |= {queue for reply in answers(look, server) for queue in reply.get("active_queues") or ()}
+    if server.get("family") == "amqp":
+        unlisted = "" if server.get("all_queues") else "not all queues of it could be listed"
+        return taken | _counted(server), unlisted
     unsure = sorted(label for label in labels_of(server) & workers.keys() if consumed[label] is None)
     return taken, _strangers(look, server) or (
         f"the queues of {listed(unsure)} are not known" if unsure else ""
     )
+
+
+def _counted(server: Mapping[str, Any]) -> set[str]:
+    """Which queues have consumers by RabbitMQ's own count in any sample, whoever these are. A worker that is
+    still starting is none yet, and shall take from its queues all the same."""
+    samples = server.get("samples") or ()
+    return {queue for one in samples for queue, n in (one.get("consumers") or {}).items() if n}
+
+
+def parked(server: Mapping[str, Any]) -> set[str]:
+    """The queues of a RabbitMQ that are meant to have no consumer: dead letters, delays (what is too old goes
+    on to another exchange; Celery's own ``celery_delayed_N`` are such), streams, and those of one
+    connection alone."""
+    facts = server.get("queue_facts") or {}
+    found, letters = set(), set()
+    for queue, fact in facts.items():
+        arguments = fact.get("arguments") or {}
+        if fact.get("exclusive") or fact.get("type") == "stream":
+            found.add(queue)
+        exchange = arguments.get("x-dead-letter-exchange")
+        if exchange is None:
+            continue
+        if arguments.get("x-message-ttl") is not None:
+            found.add(queue)
+        key = arguments.get("x-dead-letter-routing-key", queue)
+        letters |= {(exchange, key), (exchange, None)}
+    for source, key, destination, kind in server.get("bindings") or ():
+        # Which key a topic lets through is not worked out: all that hangs on such an exchange may be meant.
+        if kind == "queue" and ((source, key) in letters or (source and (source, None) in letters)):
+            found.add(destination)
+    return found
 
 
 def _strangers(look: Look, server: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from celery_triage.checks.registry import Look, NotApplicable, check
+from celery_triage.checks.servers import asked_servers
 from celery_triage.checks.workers.names import shared
 from celery_triage.checks.workers.waiting import pool_of
 from celery_triage.lives import age_of
@@ -25,7 +26,7 @@ STARTED_S = 120.0
     "worker-frozen",
     severity="critical",
     needs=("containers", "celery"),
-    uses=("redis", "logs/*", "events", "files/*"),
+    uses=("redis", "rabbitmq", "logs/*", "events", "files/*"),
     step="consuming",
 )
 def worker_frozen(look: Look) -> Iterator[Finding]:
@@ -142,6 +143,5 @@ def _unsure(look: Look, why: str) -> None:
 
 
 def _server(look: Look, broker: Mapping[str, Any]) -> Mapping[str, Any]:
-    servers = (look.data("redis") or {}).get("servers") or ()
-    return next((server for server in servers if server.get("key") == broker.get("key")), {})
+    return next((server for server in asked_servers(look) if server.get("key") == broker.get("key")), {})
 
