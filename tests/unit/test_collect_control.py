@@ -137,7 +137,9 @@ class Broker:
         self.answers, self.listening = answers, listening
         self.replies, self.published, self.slept = [], [], 0
 
-    def publish(self, channel, text):
+    reply_to, blocked = {"exchange": "reply.celery.pidbox", "routing_key": "me"}, ""
+
+    def publish(self, text):
         body = json.loads(base64.b64decode(json.loads(text)["body"]))
         self.published.append(body)
         for node, answer in self.answers(body["method"]).items():
@@ -146,14 +148,14 @@ class Broker:
                 "headers": {"ticket": body["ticket"]}, "body": reply, "properties": {}}))
         return self.listening
 
-    def brpop(self, keys, timeout):
+    def take(self):
         self.slept += not self.replies
-        return (keys[0], self.replies.pop(0)) if self.replies else None
+        return self.replies.pop(0) if self.replies else None
 
     def nothing(self, *_):
         pass
 
-    sadd = srem = delete = close = nothing
+    open = close = nothing
 
 
 def asked(answers, listening=1, monkeypatch=None):
@@ -163,10 +165,10 @@ def asked(answers, listening=1, monkeypatch=None):
     stack = Stack({"items": [worker("w", "redis://store:6379/0", hostname="h"),
                              {**worker("store", ""), "member": False}]})
     server = servers(stack, "redis", ("broker",), {})[0]
-    entry, client = celery._blank(server), Broker(answers, listening)
+    entry, client = celery._blank(server, True), Broker(answers, listening)
     round_ = celery._Round(stack, server, entry, "me", Redactor())
     round_.broadcast(client, Emit([].append, float("inf")))
-    round_.judge()
+    round_.judge("")
     return entry, client
 
 

@@ -153,7 +153,7 @@ def test_an_old_rabbitmq_record_goes_on_in_the_next_line() -> None:
         "2019-03-01 12:00:00.123 [error] <0.700.0> Error on AMQP connection <0.700.0>:\n"
         "PLAIN login refused: user 'guest' can only connect via localhost\n"
     )
-    assert [one[:2] for one in causes(text)] == [("BRK002", "guest")]
+    assert [one[:2] for one in causes(text)] == [("BRK011", "guest")]
 
 
 def test_a_healthy_start_of_a_whole_stack_is_ok() -> None:

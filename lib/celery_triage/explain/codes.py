@@ -13,7 +13,8 @@ from celery_triage.checks import RULES
 from celery_triage.model import Remedy
 from celery_triage.signatures import Match, catalogue
 
-_UNHEALED = ("WRK",)
+#: Of these a process that works afterwards does not show that they are over.
+_UNHEALED = ("WRK", "BRK007", "BRK012")
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def code_of(code: str) -> Code:
     rule, known = RULES.get(code), log_codes().get(code)
     if rule is not None:
         heals = known.heals if known else not code.startswith(_UNHEALED)
-        explains = known.explains if known else ()
+        explains = tuple(one for prediction in rule.predicts for one in prediction.codes if one in log_codes())
         return Code(code, rule.name, rule.severity, rule.step, heals, do=_do(rule.page), explains=explains)
     return known or Code(code, "own-signature", "warning")
 

@@ -13,7 +13,8 @@ from celery_triage.remedies import alive
 from celery_triage.stack import Service
 
 #: What follows where nobody can send: silent beats, checks that get no answer, workers that get no question.
-_FOLLOWS = ("BEA003", "BRK003", "BRK005", "WRK004", "HLT001", "HLT002", "HLT003", "MON002")
+_FOLLOWS = ("BEA003", "BRK003", "BRK005", "WRK004", "HLT001", "HLT002", "HLT003", "MON002",
+            "RMQ057")
 _MEGA = 1_000_000
 
 
