@@ -54,7 +54,8 @@ def code_of(code: str) -> Code:
     rule, known = RULES.get(code), log_codes().get(code)
     if rule is not None:
         heals = known.heals if known else not code.startswith(_UNHEALED)
-        explains = tuple(one for prediction in rule.predicts for one in prediction.codes if one in log_codes())
+        predicted = (one for prediction in rule.predicts for one in prediction.codes)
+        explains = tuple(one for one in predicted if one in log_codes())
         return Code(code, rule.name, rule.severity, rule.step, heals, do=_do(rule.page), explains=explains)
     return known or Code(code, "own-signature", "warning")
 
