@@ -384,6 +384,27 @@ def test_a_worker_that_is_connected_at_localhost_has_its_broker_beside_it():
     assert "broker-is-localhost" not in [cause.name for cause in causes(stack)]
 
 
+@pytest.mark.parametrize(
+    ("host", "way"),
+    [
+        ("localhost", {"network_mode": "host", "networks": {"host": {"ip": None, "aliases": []}}}),
+        ("cache", {"extra_hosts": ["cache:host-gateway"]}),
+    ],
+)
+def test_a_name_that_leads_to_the_machine_is_no_unknown_host(host, way):
+    """A server may run on the machine itself, beside all containers: that it is no container proves
+    nothing."""
+    stack = Incident().url(BROKER, "redis:6379", f"{host}:6379")
+    for label in CELERY:
+        stack.item(label, **way)
+    stack.without_logs()
+    stack.redis = {"key": f"{host}:6379/0", "container": None, "status": "no_reply",
+                   "services": list(CELERY), "why": "nothing outside this engine is asked"}
+    stack.section("celery", "no_reply", "nobody answered")
+    found, _ = judge(RULES["URL003"], Look(stack.evidence(), RULES["URL003"]))
+    assert not [one.title for one in found]
+
+
 HBA = ('FATAL: no pg_hba.conf entry for host "172.18.0.9", user "backend", database "ai_backend", '
        'no encryption')
 

@@ -133,13 +133,24 @@ def test_a_service_that_ended_once_for_a_passing_reason_needs_a_restart_policy(p
 def test_a_kill_of_which_nobody_tells_may_have_been_a_person():
     """`docker stop` kills what does not end in time: without the event that says so, a container that was
     killed has not "ended", and its restart policy is not the cause; with the event of its end, it is."""
-    stack = died({"name": "no", "max": 0}, 137, lines=["it works"])
+    stack = died({"name": "no", "max": 0}, 137)
     (seen,) = alone("CTR003", stack)
     assert seen.name == "no-restart-policy"
     gone = {"since": iso(8000), "until": iso(8060), "full": True, "items": []}
     (finding,) = alone("CTR003", stack.section("events", "ok", "", gone))
     assert (finding.name, finding.remedy.kind) == ("not-running", "manual")
     assert "whether somebody stopped it is not known" in finding.title
+
+
+@pytest.mark.parametrize("readable", [True, False], ids=["unknown last words", "no log"])
+def test_no_policy_cures_what_nobody_knows(readable):
+    """A worker that ended for a reason that no log names may end for it again: to start it for ever is no
+    remedy."""
+    stack = died({"name": "no", "max": 0}, 2, lines=["it works"])
+    if not readable:
+        stack.section("logs/email_worker", "denied", "log driver none keeps no logs")
+    (finding,) = alone("CTR003", stack)
+    assert (finding.name, finding.remedy.kind) == ("not-running", "manual")
 
 
 def test_a_restart_policy_is_written_where_none_stands():

@@ -28,7 +28,9 @@ class Resolution:
     that container's address on the first of the ``shared`` networks (None while it does not run),
     ``others`` further owners of the same name. ``elsewhere`` is a container that bears the name, or has the
     address, but shares no network; ``itself`` is true when the name means the asking container;
-    ``external`` when no container of this engine is meant. ``how`` says all that in a sentence."""
+    ``external`` when no container of this engine is meant, ``machine`` when that is the machine that runs
+    them: the name leads there for certain, and a server may run there beside all containers. ``how`` says
+    all that in a sentence."""
 
     host: str
     owner: str | None = None
@@ -39,6 +41,7 @@ class Resolution:
     how: str = ""
     itself: bool = False
     external: bool = False
+    machine: bool = False
     running: bool | None = None
     others: tuple[str, ...] = ()
 
@@ -151,7 +154,8 @@ def _through_host(everyone: list[Any], name: str, port: int | None, how: str) ->
         if outer == port:
             return Resolution(name, other.label, running=other.running,
                               how=f"{how}; {other.label} publishes its port {inner} there as {port}")
-    return Resolution(name, external=True, how=f"{how}; no known container publishes the port {port} there")
+    return Resolution(name, external=True, machine=True,
+                      how=f"{how}; no known container publishes the port {port} there")
 
 
 def _literal(

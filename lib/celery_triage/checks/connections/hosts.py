@@ -56,7 +56,7 @@ def host_unknown(look: Look) -> Iterator[Finding]:
     known, told_of = _resolved(look), _complained(look)
     for service, url, host, port in _hosts(look):
         meaning = look.stack.resolve(service.label, host, port)
-        if meaning.owner or meaning.literal_ip:
+        if meaning.owner or meaning.literal_ip or meaning.machine:
             judged.add(service.label)  # that its owner does not run or answer is another rule's
         elif (service.label, host) in known or look.course(service).past(_late(url)):
             judged.add(service.label)

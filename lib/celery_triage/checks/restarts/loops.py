@@ -164,9 +164,9 @@ def not_running(look: Look) -> Iterator[Finding]:
     """A container of the stack does not run, and nothing will start it.
 
     ## What
-    Its state is `exited`, `dead`, `created` or `paused`. Where it ended with an error by itself and its
-    restart policy does not start it again, the finding is called `no-restart-policy` (there is none) or
-    `restarts-used-up` (`on-failure:N`, and N are gone).
+    Its state is `exited`, `dead`, `created` or `paused`. Where it ended by itself for a reason that its log
+    names, and its restart policy does not start it again, the finding is called `no-restart-policy` (there
+    is none) or `restarts-used-up` (`on-failure:N`, and N are gone).
 
     ## Why
     The service works on nothing; services that talk to it cannot even find its name.
@@ -205,7 +205,10 @@ def _stopped(look: Look, service: Service, status: str) -> Finding:
         status, f"does not run: {'it was stopped' if by_hand else 'it ended'} with exit code {code}"
     )
     whose = not by_hand and _by_whom_unknown(service, last)
-    policy = "" if by_hand or whose or error or status not in ("exited", "dead") else given_up(service)
+    # Only a reason that is known can be known to be over, and is for the rule that knows it while it is not.
+    said = course.deaths(last) if last else ()
+    known = not (by_hand or whose or error) and status in ("exited", "dead") and said
+    policy = given_up(service) if known else ""
     what += " (SIGKILL), and whether somebody stopped it is not known any more" if whose else ""
     title = f"{service.label} {what}" + (f" ({error})" if error else "")
     proof = [
@@ -220,7 +223,7 @@ def _stopped(look: Look, service: Service, status: str) -> Finding:
         title += f", and nothing starts it again: {_POLICIES[name].format(policy)}"
         proof.append(Proof("containers", f"{service.label}: restart policy {policy}, restart count "
                            f"{service.latest.get('restart_count') or 0}"))
-        proof += [course.proof(said) for said in (course.deaths(last) if last else ())[-1:]]
+        proof += [course.proof(one) for one in said[-1:]]
         remedy = restarted(look, service)
     elif status == "paused":
         name = "paused"
