@@ -14,6 +14,11 @@ PASSWORD = (
     "[2026-11-23 12:00:02,886: ERROR/MainProcess] consumer: Cannot connect to redis://:**@redis:6379/0: "
     "invalid username-password pair or user is disabled.."
 )
+NONE_SET = (
+    "[2026-11-23 12:00:02,886: ERROR/MainProcess] consumer: Cannot connect to redis://:**@redis:6379/0: "
+    "AUTH <password> called without any password configured for the default user. Are you sure your "
+    "configuration is correct?."
+)
 
 
 def waiting(stack, words):
@@ -97,9 +102,14 @@ def test_a_url_without_the_password_that_is_wanted_is_told_so():
 
 def test_a_password_where_none_is_set_is_told_so():
     """Redis 6 and later refuse it, and redis-py gives up."""
-    stack = refused()
-    stack.redis["why"] = (
-        "AuthenticationError: AUTH <password> called without any password configured for the default user."
-    )
+    stack = waiting(Incident(), NONE_SET)
+    stack.redis = {"no_password_set": True}
     (cause,) = diagnose(stack.evidence()).cause_findings
     assert "no password set" in cause.title and "requirepass" in cause.remedy.summary
+
+
+def test_a_password_that_nobody_asked_for_is_nothing_where_all_get_in_with_it():
+    """redis-py 8 speaks RESP3 and is let in with any password."""
+    stack = Incident()
+    stack.redis = {"no_password_set": True}
+    assert diagnose(stack.evidence()).findings == ()

@@ -110,7 +110,7 @@ def wrong_port():
 
 def localhost(host="localhost"):
     """A broker at the container itself; only the workers say that they are refused."""
-    stack = Incident().url(BROKER, "redis:6379", f"{host}:6379")
+    stack, host = Incident().url(BROKER, "redis:6379", f"{host}:6379"), host or "localhost"
     said = (f"[2026-11-23 12:00:02,886: ERROR/MainProcess] consumer: Cannot connect to "
             f"redis://{host}:6379/0: Error 111 connecting to {host}:6379. Connection refused..")
     for label in WORKERS:
@@ -374,6 +374,17 @@ def test_localhost_in_a_container_is_corrected_to_the_one_server_there_is(host):
     assert (cause.name, cause.object, set(cause.services)) == ("broker-is-localhost", host, set(CELERY))
     assert (cause.certainty, cause.remedy.kind) == ("confirmed", "exact")
     assert {(edit.old, edit.new) for edit in cause.remedy.edits} == {(f"{host}:6379", "redis:6379")}
+
+
+def test_a_url_without_a_host_names_the_variables_that_are_empty():
+    """Compose put an empty text in their place."""
+    stack = localhost("")
+    for label in CELERY:
+        stack.env[label][BROKER] = "redis://:@:6379/0"
+        stack.written[label][BROKER] = "redis://:${REDIS_PASSWORD}@${REDIS_HOST}:6379/0"
+    (cause,) = causes(stack)
+    assert (cause.name, cause.object, cause.remedy.kind) == ("broker-is-localhost", BROKER, "manual")
+    assert "REDIS_PASSWORD and REDIS_HOST" in cause.remedy.summary
 
 
 def test_a_worker_that_is_connected_at_localhost_has_its_broker_beside_it():

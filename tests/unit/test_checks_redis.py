@@ -63,6 +63,12 @@ def protected():
     )
 
 
+def plain():
+    """The URL asks for TLS and the server has none: the services hang without a word."""
+    stack = said("", status="denied", error_kind="plain", why="the server answers only without")
+    return stack.url("CELERY_BROKER_URL", "redis://", "rediss://")
+
+
 def restricted():
     """The workers are let in, and may not listen to their channels."""
     stack = Incident()
@@ -98,6 +104,7 @@ FIRES = {
     "RDS053": replica,
     "RDS054": no_room,
     "RDS055": protected,
+    "RDS056": plain,
     "RDS058": restricted,
     "RDS059": evicting,
 }
@@ -184,6 +191,21 @@ def test_what_a_user_may_not_do_is_reported_by_its_service():
     """Only the log says it; the services that end for it are its consequence."""
     cause = only(restricted())
     assert (cause.name, cause.certainty, set(cause.services)) == ("redis-acl", "reported", set(WORKERS))
+
+
+def test_a_url_that_asks_a_plain_server_for_tls_is_corrected():
+    """Nobody says anything, so only the server's own answer tells."""
+    cause = only(plain())
+    assert (cause.name, cause.certainty, cause.remedy.kind) == ("broker-tls", "inferred", "exact")
+    assert {(edit.old, edit.new) for edit in cause.remedy.edits} == {("rediss://", "redis://")}
+
+
+def test_connections_that_were_turned_away_count_though_one_is_free_now():
+    """Those that were refused ended, and left room for us."""
+    words = CANNOT + "max number of clients reached.."
+    cause = only(said(words, clients=1, info={**HEALTHY, "maxclients": 4, "rejected_connections": 9}))
+    assert (cause.name, cause.certainty) == ("redis-max-clients", "confirmed")
+    assert "9 turned away" in cause.proof[0].text
 
 
 def test_an_eviction_policy_is_a_warning_and_says_what_is_lost_already():

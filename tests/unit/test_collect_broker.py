@@ -293,11 +293,30 @@ def test_reads_only_by_the_servers_own_count(server):
 
 @pytest.mark.docker
 def test_tls_against_a_plain_server(server):
-    """A ``rediss://`` URL to a server without TLS ends in a short time-out or a refusal, never in a hang."""
-    begin = time.monotonic()
+    """A ``rediss://`` URL to a server without TLS ends in a short time-out, never in a hang; that the server
+    answers without TLS is asked, and no password is sent for it."""
+    begin, before = time.monotonic(), _commands(server).get("auth", 0)
     _, entry = entry_for(server, "rediss://:{}@store:6379/0")
-    assert entry["error_kind"] in ("tls", "timeout", "not_redis")
-    assert time.monotonic() - begin < 6
+    assert (entry["status"], entry["error_kind"]) == ("denied", "plain")
+    assert time.monotonic() - begin < 9
+    assert _commands(server)["auth"] == before + 1  # the one of this test's own second look
+
+
+@pytest.mark.docker
+def test_a_server_that_cannot_save_still_tells_its_figures():
+    """It refuses even PING; a password that it never had is no obstacle."""
+    with started("redis", "redis-server", "--bind", "0.0.0.0", "--protected-mode", "no", "--save", "1 1",
+                 "--dir", "/srv") as running:
+        wait_until(lambda: "PONG" in redis_cli(running, "PING"))
+        redis_cli(running, "SET", "first", "1")
+        wait_until(lambda: "rdb_last_bgsave_status:err" in redis_cli(running, "INFO", "persistence"))
+        env = url("redis://:never-set@store/0")
+        items = [worker("w", env, network=running.network), running.item("store")]
+        section, _, _ = ask(items)
+    entry = section.data["servers"][0]
+    assert (section.status, entry["status"], entry["no_password_set"]) == ("ok", "ok", True)
+    assert entry["info"]["rdb_last_bgsave_status"] == "err"
+    assert entry["saving"] == {"save": "1 1", "stops_writes": True, "replica_read_only": True}
 
 
 @pytest.mark.docker

@@ -82,6 +82,7 @@ GIVEN_OUT = {
     "RDS053": "redis-read-only",
     "RDS054": "redis-max-clients",
     "RDS055": "redis-protected-mode",
+    "RDS056": "broker-tls",
     "RDS058": "redis-acl",
     "RDS059": "redis-eviction",
     "URL001": "url-does-not-parse",

@@ -53,6 +53,15 @@ _INTRODUCTION = (("driver_info",) if "driver_info" in inspect.signature(redis.Re
                  else ("lib_name", "lib_version"))
 
 
+#: What a server without a password says to one (Redis 3.2 to 8).
+NO_PASSWORD_SET = r"without any password configured|no password is set"
+
+
+#: Refusals that only a server which speaks plain Redis can have sent.
+_PLAIN_ANSWERS = (redis.exceptions.ResponseError, redis.exceptions.AuthenticationError,
+                  redis.exceptions.BusyLoadingError)
+
+
 class RefusedHere(Exception):
     """A command that is not on the list of reads: it never left this process."""
 
@@ -72,13 +81,15 @@ class ReadingRedis(redis.Redis):
         raise RefusedHere("pipelines are not used: they would pass by the list of commands")
 
 
-def connect(server: Server, way: tuple[str, int, str], *, login: bool, client: type = ReadingRedis) -> Any:
+def connect(
+    server: Server, way: tuple[str, int, str], *, login: bool, client: type = ReadingRedis, tls: bool = True,
+) -> Any:
     """A client for one way to a server; nothing is sent before its first command. Without ``login`` neither
-    user nor password is sent. TLS is used where the URL says so, without verifying: the authorities'
-    certificates lie in the container, not here."""
+    user nor password is sent. TLS is used where the URL says so (not for ``tls=False``), without verifying:
+    the authorities' certificates lie in the container, not here."""
     address, port, _ = way
     options: dict[str, Any] = {name: None for name in _INTRODUCTION}
-    if server.tls:
+    if server.tls and tls:
         options |= {"ssl": True, "ssl_cert_reqs": ssl.CERT_NONE, "ssl_check_hostname": False}
     return client(
         host=address, port=port, db=int(server.database or 0) if (server.database or "0").isdigit() else 0,
@@ -99,11 +110,11 @@ _KEPT = (
 #: By text, for redis-py wraps several of them in a plain ConnectionError. Each was seen in a real run (see
 #: the tests) but ``max number of clients`` and ``protected mode``, which are from the sources of Redis 7.0.
 _KINDS = (
+    (r"protected mode", "denied", "protected"),  # before the passwords: it says that none is set
     (r"NOAUTH|Authentication required", "denied", "noauth"),
     (r"WRONGPASS|invalid (?:username-)?password|called without any password|no password is set",
      "denied", "auth"),
     (r"LOADING|loading the dataset", "no_reply", "loading"),
-    (r"protected mode", "denied", "protected"),
     (r"max number of clients", "denied", "full"),
     (r"NOPERM|no permissions", "denied", "other"),
     (r"DB index is out of range", "denied", "database"),
@@ -145,9 +156,9 @@ def _section(entries: list[dict[str, Any]], unfinished: str = "") -> Section:
 
 def _blank(server: Server) -> dict[str, Any]:
     return {**server.entry(), "purposes": sorted(server.purposes), "error_kind": None, "version": None,
-             "role": None, "saving": None, "memory": None, "clients": None, "consumers": [], "databases": {},
-             "bindings": {},
-             "nodes": [], "queues": [], "all_queues": None, "samples": [], "info": {}, "not_allowed": []}
+             "role": None, "saving": None, "no_password_set": False, "memory": None, "clients": None,
+             "consumers": [], "databases": {}, "bindings": {}, "nodes": [], "queues": [],
+             "all_queues": None, "samples": [], "info": {}, "not_allowed": []}
 
 
 class _Probe:
@@ -172,8 +183,7 @@ class _Probe:
             self.client = connect(self.server, way, login=self.login)
             try:
                 with emit.asking(f"redis PING {self.server.key} ({self.entry['address']})") as asked:
-                    self.client.ping()
-                    asked.outcome = "PONG"
+                    asked.outcome = self.greet(way)
                 with emit.asking(f"redis {', '.join(sorted(READS - {'PING'}))} {self.server.key}"):
                     self.read()
                 self.entry.update(status="ok", why="", error_kind=None)
@@ -181,9 +191,50 @@ class _Probe:
             except Exception as error:  # whatever answers there may send anything
                 self.client.close()
                 self.fail(error)
+                if self.server.tls and self.entry["error_kind"] in ("timeout", "tls", "not_redis"):
+                    self.without_tls(way, emit)
             if self.entry["error_kind"] not in ("refused", "timeout"):
                 return False
         return False
+
+    def greet(self, way: tuple[str, int, str]) -> str:
+        """What the server said to PING. One that cannot save refuses even that and still tells its figures;
+        one without a password refuses the URL's, and is asked without it, as clients that speak RESP3 get
+        in with any."""
+        try:
+            return self.ping()
+        except redis.exceptions.AuthenticationError as error:
+            if not re.search(NO_PASSWORD_SET, str(error)):
+                raise
+        self.client.close()
+        self.client = connect(self.server, way, login=False)
+        said = self.ping()
+        self.entry["no_password_set"] = True
+        return said
+
+    def ping(self) -> str:
+        try:
+            self.client.ping()
+        except redis.exceptions.ResponseError as error:
+            if "MISCONF" not in str(error):
+                raise
+            return "MISCONF"
+        return "PONG"
+
+    def without_tls(self, way: tuple[str, int, str], emit: Emit) -> None:
+        """Whether the server that does not speak TLS answers without; nothing secret is sent."""
+        client = connect(self.server, way, login=False, tls=False)
+        try:
+            with emit.asking(f"redis PING {self.server.key} without TLS ({self.entry['address']})") as asked:
+                client.ping()
+                asked.outcome = "PONG"
+        except redis.exceptions.RedisError as error:
+            if not isinstance(error, _PLAIN_ANSWERS):
+                return  # nothing that speaks Redis
+        finally:
+            client.close()
+        self.entry.update(status="denied", error_kind="plain",
+                          why="the URL asks for TLS (rediss://), and the server answers only without")
 
     def look_again(self, emit: Emit) -> None:
         """The second sample, a second after the first."""

@@ -83,10 +83,11 @@ def servers(stack: Stack, family: str, purposes: Iterable[str], options: Mapping
 
 
 def _merge(found: dict[tuple, Server], server: Server, label: str) -> None:
-    """Servers at one address with one login are one; the services that use it add up."""
+    """Servers at one address with one login (and one way with TLS) are one; the services that use it add
+    up."""
     where = server.ways[0][:2] if server.ways else (server.host, server.port, server.why)
     database = server.database if server.family in ("redis", "amqp") else None
-    known = found.setdefault((where, database, server.user, server.password), server)
+    known = found.setdefault((where, database, server.user, server.password, server.tls), server)
     if known is server:
         return
     known.services += [name for name in server.services if name not in known.services]

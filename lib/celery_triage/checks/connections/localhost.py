@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from celery_triage.checks.connections.hosts import fitting, name_for
 from celery_triage.checks.connections.shared import DEATHS, idle_states, no_place, proven, url_changes, used
 from celery_triage.checks.registry import Look, NotApplicable, Prediction, check
 from celery_triage.checks.reports import healed
-from celery_triage.checks.words import listed
+from celery_triage.checks.words import listed, verb
 from celery_triage.model import Finding, Proof, Remedy
 from celery_triage.remedies import alive, recreate
 from celery_triage.stack import Service, Url
@@ -32,11 +33,13 @@ def is_localhost(look: Look) -> Iterator[Finding]:
     """The host of a URL means the container itself, and no such server runs in it.
 
     ## What
-    The URL says `localhost`, `127.0.0.1` or the like. Inside a container that is this very container, not the
-    machine and not the container of the server; and the service is refused there.
+    The URL says `localhost`, `127.0.0.1` or the like, or no host at all, which means the same to Celery.
+    Inside a container that is this very container, not the machine and not the container of the server; and
+    the service is refused there.
 
     ## Why
-    A URL of a developer's machine, or the default of a settings file whose variable is set nowhere. Celery
+    A URL of a developer's machine, the default of a settings file whose variable is set nowhere, or a
+    variable for the host that is empty (`redis://:@:6379/0`). Celery
     tries its broker for ever; without its result backend a service ends (Celery 5.5 and later) or loses its
     results (up to 5.4).
 
@@ -61,18 +64,18 @@ def is_localhost(look: Look) -> Iterator[Finding]:
     for service in look.members:
         for url in used(service):
             parsed = url.parsed
-            if not parsed.networked or not parsed.host or len(parsed.hosts) != 1:
-                continue  # a URL without any host does not parse: another rule's
+            if not parsed.networked or len(parsed.hosts) != 1:
+                continue
             meaning = look.stack.resolve(service.label, *parsed.hosts[0])
             step = "broker" if url.purpose == "broker" else "database"
             if meaning.itself and meaning.owner and not proven(look, url, step):
-                found.setdefault((url.purpose, parsed.host), []).append((service, url))
+                found.setdefault((url.purpose, parsed.host or ""), []).append((service, url))
     for (purpose, host), pairs in found.items():
         if any(_refused(look, service) for service, _ in pairs):
             yield _finding(look, purpose, host, pairs)
         elif unreadable := [one.label for one, _ in pairs if not look.course(one).readable]:
             look.note(
-                f"logs/{unreadable[0]}", f"whether {listed(unreadable)} is refused at {host} is not known"
+                f"logs/{unreadable[0]}", f"whether {listed(unreadable)} is refused there is not known"
             )
     yield from healed(look)
 
@@ -86,8 +89,9 @@ def _refused(look: Look, service: Service) -> bool:
 def _finding(look: Look, purpose: str, host: str, pairs: Sequence[tuple[Service, Url]]) -> Finding:
     services = [service for service, _ in pairs]
     names = listed([service.label for service in services])
+    named = f"host {host}" if host else "no host"
     proof = [
-        Proof("containers", f"{one.label}: {url.source}: host {host}, the container itself")
+        Proof("containers", f"{one.label}: {url.source}: {url.text} ({named}: the container itself)")
         for one, url in pairs
     ]
     for service in services:
@@ -96,18 +100,38 @@ def _finding(look: Look, purpose: str, host: str, pairs: Sequence[tuple[Service,
             course.proof(said[-1]) for code in _SAID if (said := course.says(code, step=look.rule.step))
         ]
     what = "broker" if purpose == "broker" else "result backend"
+    looks = f"{names} {verb(services, 'looks', 'look')} for the {what}"
+    title = (
+        f"{looks} at {host}, which inside a container is that container itself: nothing listens there"
+        if host
+        else f"{looks} in {verb(services, 'its', 'their')} own container, for the URL names no host: was its "
+        "variable empty?"
+    )
     return look.finding(
-        f"{names} {'looks' if len(services) == 1 else 'look'} for the {what} at {host}, which inside a "
-        f"container is that container itself: nothing listens there",
+        title,
         name="broker-is-localhost" if purpose == "broker" else "result-is-localhost",
         services=tuple(service.label for service in services),
-        object=host,
+        object=host or (pairs[0][1].var or pairs[0][1].source),
         certainty="confirmed",
         proof=proof,
         remedy=_remedy(look, purpose, host, pairs),
         verify=alive(services),
         service_states=idle_states(services, purpose),
     )
+
+
+def _empty(look: Look, pairs: Sequence[tuple[Service, Url]]) -> str:
+    """The variables in these URLs, as they are written in a Compose file, that have no value there."""
+    compose = look.data("compose") or {}
+    values = (compose.get("dotenv") or {}).get("values") or {}
+    found: dict[str, None] = {}
+    for service, url in pairs:
+        told = (compose.get("services") or {}).get(service.item.get("service") or "") or {}
+        for node in (told.get("environment") or {}).get(url.var or "") or ():
+            for name in re.findall(r"\$\{?(\w+)\}?", str(node.get("value") or "")):
+                if name not in values:
+                    found[name] = None
+    return f" ({listed(list(found))})" if found else ""
 
 
 def _remedy(look: Look, purpose: str, host: str, pairs: Sequence[tuple[Service, Url]]) -> Remedy:
@@ -119,6 +143,14 @@ def _remedy(look: Look, purpose: str, host: str, pairs: Sequence[tuple[Service, 
     what = "broker" if purpose == "broker" else "database server"
     there = fitting(look, pairs)
     inside = {entry.get("container") for one in there for entry in one.item.get("ports") or ()}
+    if not host:
+        return Remedy(
+            "manual",
+            f"Set the variables that make up {pairs[0][1].var or 'the URL'}{_empty(look, pairs)}, in .env "
+            f"or where "
+            "they come from; then make the containers anew.",
+            commands=again, risk=risk,
+        )
     if not there or len(inside) > 1:
         return Remedy("manual", f"Write the name of the {what}'s service instead of {host}.", commands=again)
     name, port = name_for(look.stack, there[0], services), pairs[0][1].parsed.port

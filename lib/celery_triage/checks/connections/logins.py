@@ -14,7 +14,7 @@ from celery_triage.checks.servers import uses_rabbitmq
 from celery_triage.checks.words import listed, verb
 from celery_triage.model import Finding, Proof
 from celery_triage.remedies import alive
-from celery_triage.stack import Service
+from celery_triage.stack import Service, Url
 
 
 @check(
@@ -80,8 +80,8 @@ def broker_login_refused(look: Look) -> Iterator[Finding]:
     ## Looks like
     `Cannot connect to redis://…: invalid username-password pair or user is disabled.`, `Authentication
     required.`, `AUTH <password> called without any password configured for the default user.` (Redis 6 and
-    later refuse a password where none is set; redis-py gives up then), `(403) ACCESS_REFUSED - Login was
-    refused using authentication mechanism PLAIN.`
+    later refuse a password where none is set; a redis-py that speaks RESP3, 8 by itself, is let in), `(403)
+    ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN.`
 
     ## Confirm
     `docker exec REDIS redis-cli -a PASSWORD ping`, `docker exec RABBITMQ rabbitmqctl authenticate_user USER
@@ -113,11 +113,12 @@ def refused_logins(look: Look, purpose: str, sections: Sequence[str]) -> Iterato
     judged: set[str] = set()
     for section in sections:
         for server in (look.data(section) or {}).get("servers") or ():
+            judged |= _judged_elsewhere(look, section, server)
             if guest_from_outside(server):
                 judged.update(server.get("services") or ())  # another rule's
             elif _refused(look, section, server):
                 told = list(_refused_login(look, section, server, purpose))
-                if not told:
+                if not told and server.get("status") != "ok":
                     look.note(section, f"{server['key']}: {server.get('why')}")
                 judged.update(label for finding in told for label in finding.services)
                 yield from told
@@ -128,11 +129,19 @@ def refused_logins(look: Look, purpose: str, sections: Sequence[str]) -> Iterato
 def _refused(look: Look, section: str, server: Mapping[str, Any]) -> bool:
     """Whether a server refused a password or an address; a role that is not there is another rule's."""
     if section != "postgres":
-        return server.get("error_kind") in ("auth", "noauth")
+        return server.get("error_kind") in ("auth", "noauth") or passwords.none_set(server)
     role = (server.get("roles") or {}).get(server.get("user") or "") or {}
     refusal = passwords.last_refusal(look, server, server.get("user"))
     gone = role.get("exists") is False or (refusal is not None and refusal.reason == "no_role")
     return (server.get("sqlstate") == "28P01" and not gone) or _not_listed(server)
+
+
+def _judged_elsewhere(look: Look, section: str, server: Mapping[str, Any]) -> set[str]:
+    """Whose words do not count here: the server's own, which speak of all who come, and those of services
+    whose role is not there, which is another rule's."""
+    refused = server.get("error_kind") == "refused_login" and not _refused(look, section, server)
+    gone = set(server.get("services") or ()) if refused and server.get("sqlstate") == "28P01" else set()
+    return gone | {server.get("container") or ""}
 
 
 def _not_listed(server: Mapping[str, Any]) -> bool:
@@ -147,16 +156,18 @@ def _refused_login(look: Look, section: str, server: Mapping[str, Any], purpose:
         service
         for service in look.members
         if service.label in (server.get("services") or ())
-        and any(url.parsed.family == family for url in used(service, (purpose,)))
+        and any(url.parsed.family == family and not _cut(url) for url in used(service, (purpose,)))
     ]
     services = [service for service in with_it if look.seen(service).says()]
-    if not any(look.course(service).past(late) for service in with_it):
+    alone = passwords.none_set(server)  # who speaks RESP3 gets in with any password: only words count
+    if not alone and not any(look.course(service).past(late) for service in with_it):
         services = with_it  # nobody is seen to get in with this login
     if not services:
         return
     pairs = [(one, url) for one in services if (url := passwords.url_for(one, purpose, family)) is not None]
     down = [one for one in services if look.seen(one).effect(None, (1,)) and one.latest.get("restart_count")]
-    proof = [Proof(section, f"{server['key']}: {server.get('why')} ({server.get('via')})")]
+    why = server.get("why") or "it has no password set, and lets everybody in without one"
+    proof = [Proof(section, f"{server['key']}: {why} ({server.get('via')})")]
     for service in services:
         proof += look.seen(service).proof()
     if _not_listed(server):
@@ -176,6 +187,11 @@ def _refused_login(look: Look, section: str, server: Mapping[str, Any], purpose:
         verify=alive(services),
         service_states=idle_states(services, purpose),
     )
+
+
+def _cut(url: Url) -> bool:
+    """Whether user or password end too early as they are written: nobody can tell what is sent then."""
+    return any(problem.kind == "unescaped" for problem in url.problems)
 
 
 def _title(section: str, server: Mapping[str, Any], services: Sequence[Service]) -> str:

@@ -11,6 +11,7 @@ from celery_triage.checks.words import listed
 from celery_triage.model import Finding, Proof, Remedy
 from celery_triage.remedies import alive, recreate
 from celery_triage.stack import Service, Url
+from celery_triage.urls import Problem
 
 
 @check(
@@ -20,7 +21,10 @@ from celery_triage.stack import Service, Url
     needs=("containers",),
     uses=("logs/*", "events", "compose"),
     step="url",
-    predicts=(Prediction(("CTR001", "CTR003", "LOG001"), exits=(1,)),),
+    predicts=(
+        Prediction(("CTR001", "CTR003", "LOG001"), exits=(1,)),
+        Prediction(("URL003", "URL005", "MON002")),
+    ),
 )
 def url_does_not_parse(look: Look) -> Iterator[Finding]:
     """A broker or result backend URL cannot be read by the library that gets it.
@@ -52,14 +56,27 @@ def url_does_not_parse(look: Look) -> Iterator[Finding]:
     found: dict[tuple[str, str, str], list[tuple[Service, Url]]] = {}
     for service in look.members:
         for url in used(service):
-            stopping = [problem for problem in url.problems if problem.stops and problem.kind != "empty"]
-            late = "driver" if url.purpose == "result" else "url"
-            if stopping and not proven(look, url, late):
+            stopping = [problem for problem in url.problems if problem.stops and not _elsewhere(url, problem)]
+            if stopping and not proven(look, url, _late(url, stopping[0])):
                 found.setdefault((url.purpose, stopping[0].kind, stopping[0].text), []).append((service, url))
     for (purpose, _, text), pairs in found.items():
         yield _unreadable(look, purpose, text, pairs)
     yield from reported(look, {service.label for pairs in found.values() for service, _ in pairs})
     yield from healed(look)
+
+
+def _late(url: Url, problem: Problem) -> str:
+    """The step that nobody gets past with such a URL: what SQLAlchemy reads and understands otherwise shows
+    only when it connects."""
+    if url.parsed.family == "sql" and problem.kind in ("unescaped", "empty_host"):
+        return "database" if url.purpose == "result" else "broker"
+    return "driver" if url.purpose == "result" else "url"
+
+
+def _elsewhere(url: Url, problem: Problem) -> bool:
+    """Whether a problem is another rule's: a URL that is empty, or (but for SQLAlchemy's) names no host, can
+    be read, and means something else."""
+    return problem.kind == "empty" or (problem.kind == "empty_host" and url.parsed.family != "sql")
 
 
 def _unreadable(look: Look, purpose: str, text: str, pairs: Sequence[tuple[Service, Url]]) -> Finding:

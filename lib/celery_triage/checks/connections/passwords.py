@@ -159,9 +159,8 @@ def remedy(
 
 
 def none_set(server: Mapping[str, Any]) -> bool:
-    """Whether a Redis refused a password because it has none set."""
-    said = server.get("why") or ""
-    return "without any password configured" in said or "no password is set" in said
+    """Whether a Redis has no password set although the URL sends one."""
+    return bool(server.get("no_password_set"))
 
 
 def _missing_password(look: Look, name: str, written: str, services: Sequence[Service]) -> Remedy:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from celery_triage.checks.redis.shared import STOPS, cli, name_of, said, servers, words_of
+from celery_triage.checks.redis.shared import STOPS, cli, concerned, name_of, said, servers, words_of
 from celery_triage.checks.registry import Look, check
 from celery_triage.checks.reports import reported
 from celery_triage.checks.words import listed, verb
@@ -18,13 +18,15 @@ from celery_triage.remedies import alive
     severity="critical",
     needs=("containers", "redis"),
     uses=("logs/*", "events"),
+    step="broker",
     predicts=STOPS,
 )
 def redis_max_clients(look: Look) -> Iterator[Finding]:
     """Redis has no connection left.
 
     ## What
-    The server refused our own connection for it, or the number of its clients is its `maxclients`.
+    The server refused our own connection for it; or the number of its clients is its `maxclients`; or it has
+    rejected connections (`rejected_connections`), and a service says that it was one of them.
 
     ## Why
     Whoever starts cannot connect; whoever reconnects is shut out. Each Celery process holds several
@@ -48,21 +50,26 @@ def redis_max_clients(look: Look) -> Iterator[Finding]:
     for server, services in servers(look):
         info = server.get("info") or {}
         most, clients = info.get("maxclients"), server.get("clients")
-        full = server.get("error_kind") == "full" or bool(most and clients and clients >= most)
+        turned_away = info.get("rejected_connections") or 0
+        refused = server.get("error_kind") == "full"
+        at_most = bool(most and clients and clients >= most)
+        full = refused or at_most or bool(turned_away and said(look, services))
         if not full:
             if server.get("status") != "ok":
                 look.note("redis", f"{server['key']}: {server.get('why')}")
             else:
-                judged |= {one.label for one in services}
+                judged |= concerned(server, services)
             continue
-        judged |= {one.label for one in services}
+        judged |= concerned(server, services)
         name, names = name_of(look, server), listed([one.label for one in services])
-        told = f"{clients} clients of {most}" if server.get("status") == "ok" else server.get("why")
+        told = server.get("why")
+        if server.get("status") == "ok":
+            told = f"{clients} clients of {most} at this moment, {turned_away} turned away so far"
         yield look.finding(
             f"{name} has no connection left: {names} cannot connect, or cannot once they lose what they have",
             services=tuple(one.label for one in services),
             object="maxclients",
-            certainty="confirmed" if server.get("error_kind") == "full" else "inferred",
+            certainty="confirmed" if refused or said(look, services) else "inferred",
             proof=[Proof("redis", f"{server['key']}: {told}"), *words_of(look, server, services)],
             remedy=Remedy(
                 "manual",
@@ -119,7 +126,7 @@ def redis_protected_mode(look: Look) -> Iterator[Finding]:
             if server.get("status") != "ok":
                 look.note("redis", f"{server['key']}: {server.get('why')}")
             continue
-        judged |= {one.label for one in services}
+        judged |= concerned(server, services)
         services = [one for one in services if not look.course(one).past("broker")] or services
         name, names = name_of(look, server), listed([one.label for one in services])
         published = [entry["host"] for entry in _ports(look, server) if entry.get("host")]

@@ -8,6 +8,7 @@ from celery_triage.checks.redis.shared import (
     STOPS,
     can_be_told,
     cli,
+    concerned,
     name_of,
     said,
     servers,
@@ -67,7 +68,7 @@ def redis_out_of_memory(look: Look) -> Iterator[Finding]:
         if most is None or used is None:
             look.note("redis", f"{server['key']}: its memory is not known")
             continue
-        judged |= {one.label for one in services}
+        judged |= concerned(server, services)
         spoken = said(look, services)
         if (
             not most

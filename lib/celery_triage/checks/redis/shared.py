@@ -36,6 +36,11 @@ def _redis(url: Any) -> bool:
     )
 
 
+def concerned(server: Mapping[str, Any], services: Sequence[Service]) -> set[str]:
+    """Whose words do not count beside what the server says of itself: its users' and its own."""
+    return {*[one.label for one in services], server.get("container") or ""}
+
+
 def unasked(look: Look, server: Mapping[str, Any]) -> bool:
     """Note a server that did not let itself be asked."""
     if server.get("status") == "ok":

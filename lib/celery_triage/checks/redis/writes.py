@@ -8,6 +8,7 @@ from celery_triage.checks.redis.shared import (
     STOPS,
     can_be_told,
     cli,
+    concerned,
     name_of,
     said,
     servers,
@@ -66,7 +67,7 @@ def redis_cannot_save(look: Look) -> Iterator[Finding]:
         if snapshot != "ok" and file != "err" and not saving:
             look.note("redis", f"{server['key']}: whether it refuses writes for it is not known")
             continue
-        judged |= {one.label for one in services}
+        judged |= concerned(server, services)
         if file == "err":
             thing = "AOF"
         elif snapshot == "err" and refuses:
@@ -165,7 +166,7 @@ def redis_read_only(look: Look) -> Iterator[Finding]:
         if not server.get("role"):
             look.note("redis", f"{server['key']}: its role is not known")
             continue
-        judged |= {one.label for one in services}
+        judged |= concerned(server, services)
         writable = (server.get("saving") or {}).get("replica_read_only") is False
         if server["role"] != "slave" or (writable and not said(look, services)):
             continue
