@@ -11,7 +11,7 @@ import pytest
 from hand_built import HOSTILE, diagnosis, evidence
 from markupsafe import Markup
 
-from celery_triage.model import Finding, Proof
+from celery_triage.model import Edit, Finding, Proof
 from celery_triage.show import causal, findings, matrix, terminal, timeline, triage, units
 from celery_triage.show.drawing import ROLES, Drawing
 from celery_triage.show.output import Cell, sentence, stacked, table, ticks
@@ -332,3 +332,9 @@ def test_a_notebook_has_the_style_sheet_once_in_its_first_output():
     look = Look(evidence(), given=diagnosis())
     assert look._repr_html_().count("<style>") == 1
     assert triage.causes(look)._repr_html_().startswith('<div class="ct">')
+
+
+def test_an_edit_that_adds_a_line_shows_each_of_its_lines():
+    """A line without a plus sign would read as one that was there."""
+    edit = Edit("/srv/docker-compose.yml", 25, "image: app:1", "image: app:1\n    restart: unless-stopped")
+    assert findings.edits_text([edit])[-2:] == ["     + image: app:1", "     +     restart: unless-stopped"]

@@ -77,7 +77,7 @@ def _remedy(remedy: Remedy) -> Iterator[Block]:
 def _cure(edits: Iterable[Edit], commands: Iterable[str]) -> Iterator[Block]:
     for change in one_each(edits):
         yield Prose(f"`{change.file}`" + (f", {change.lines}:" if change.lines else ":"))
-        yield Code(f"- {change.old}\n+ {change.new}", "diff")
+        yield Code("\n".join((f"- {change.old}", *(f"+ {line}" for line in change.new_lines))), "diff")
     if lines := "\n".join(commands):
         yield Code(lines, "sh")
 

@@ -116,7 +116,7 @@ def edits_text(edits: Sequence[Edit]) -> list[str]:
         lines += [
             f"     {change.file}" + (f", {change.lines}" if change.lines else ""),
             f"     - {change.old}",
-            f"     + {change.new}",
+            *(f"     + {line}" for line in change.new_lines),
         ]
     return lines
 

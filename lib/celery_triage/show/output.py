@@ -106,6 +106,11 @@ class Change:
     old: str
     new: str
 
+    @property
+    def new_lines(self) -> list[str]:
+        """What stands there afterwards, line by line: an edit may add a line."""
+        return self.new.split("\n")
+
 
 def one_each(edits: Iterable[Edit]) -> list[Change]:
     """Edits that change the same text of one file in the same way, as one with all its lines."""
