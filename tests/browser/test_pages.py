@@ -150,11 +150,48 @@ def test_each_page_fits_stays_silent_and_passes_axe_in_light_and_dark(name, repo
     page.context.close()
 
 
+@pytest.mark.parametrize("name", PAGES)
+def test_on_a_phone_each_table_is_read_whole_and_no_option_is_cut(name, reports, chromium):
+    """Rows are cards at 360 px: nothing of a table lies beyond its frame, no value lies on its label, and an
+    option stands on one line. On a wide page too no name of a service is broken."""
+    page = opened(chromium, reports / name).page
+    page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+    over = "all => all.map(t => t.scrollWidth - t.parentElement.clientWidth).filter(one => one > 1)"
+    assert page.eval_on_selector_all(".ct-scroll > table", over) == []
+    overlaps = """all => all.filter(td => {
+      const own = td.getBoundingClientRect(), text = td.querySelector('span').getBoundingClientRect();
+      const label = getComputedStyle(td, '::before');
+      return td.checkVisibility() && text.left - own.left < parseFloat(label.width)
+          && text.top - own.top < parseFloat(label.height) / 2;
+    }).map(td => td.innerText)"""
+    assert page.eval_on_selector_all("td[data-label]", overlaps) == []
+    lines = "all => all.filter(o => o.getClientRects().length > 1).map(o => o.innerText)"
+    assert page.eval_on_selector_all(".ct-o", lines) == []
+    page.set_viewport_size({"width": 1440, "height": 900})
+    broken = """all => all.filter(td => {
+      const span = td.querySelector('span'), lines = span.textContent.split('\\n').length;
+      return td.checkVisibility() && new Set([...span.getClientRects()].map(r => r.top)).size > lines;
+    }).map(td => td.innerText)"""
+    assert page.eval_on_selector_all("td.ct-code.ct-short", broken) == []
+    page.context.close()
+
+
+def test_a_card_on_the_page_of_a_runbook_leads_to_the_page_of_its_rule(reports, chromium):
+    """Offline, in the same folder, to a place that is there."""
+    page = opened(chromium, reports / NEWEST / "30_launch_commands.html").page
+    links = page.eval_on_selector_all("a.ct-rule", "all => all.map(a => a.getAttribute('href'))")
+    assert links == ["rules.html#CMD001", "rules.html#CMD002"]
+    rules = opened(chromium, reports / NEWEST / "rules.html").page
+    assert all(rules.query_selector(f"[id='{link.partition('#')[2]}']") for link in links)
+    page.context.close()
+    rules.context.close()
+
+
 def boxes(page: Any, selector: str) -> list[dict[str, float]]:
     return [found for one in page.query_selector_all(selector) if (found := one.bounding_box())]
 
 
-@pytest.mark.parametrize(("wide", "high", "whole"), [(1440, 900, 2), (360, 740, 1)])
+@pytest.mark.parametrize(("wide", "high", "whole"), [(1440, 900, 2), (1280, 800, 2), (360, 740, 1)])
 def test_the_first_screen_tells_verdict_cause_certainty_cure_and_cost(wide, high, whole, reports, chromium):
     """Without scrolling: on a laptop of two causes, on a phone of the first, with the command to copy and
     what it costs to be wrong."""
@@ -179,7 +216,7 @@ def test_headings_go_down_one_level_at_a_time_and_the_keyboard_goes_in_the_order
     assert levels.count(1) == 1 and levels[0] == 1
     assert all(after - before <= 1 for before, after in zip(levels, levels[1:], strict=False))
     places = []
-    for _ in range(40):
+    for _ in range(60):
         page.keyboard.press("Tab")
         places.append(
             page.evaluate(

@@ -127,6 +127,15 @@ def test_each_target_has_its_list_with_the_comparison_to_the_report_before(tmp_p
     assert "the first report" in second and "open" in second
 
 
+def test_the_same_recording_diagnosed_twice_is_no_second_first_report(tmp_path):
+    """Nothing came before either of them, and only one of them was first; both say that they are recorded."""
+    for name in ("2026-11-24T100000Z_a", "2026-11-24T110000Z_a"):
+        published(tmp_path, name, origin="recorded")
+    html = (tmp_path / "index.html").read_text()
+    assert html.count("the first report") == 2 and html.count("of the same moment as the first report") == 1
+    assert "ai_backend (recorded)" in html
+
+
 def test_a_cause_shows_when_it_was_first_and_last_seen(tmp_path):
     """The same fingerprint over three reports is one row."""
     for day in (20, 21, 22):

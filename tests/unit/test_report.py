@@ -405,7 +405,7 @@ def test_a_notebook_that_dies_costs_its_page_and_the_first_page_says_so(made):
     html = (broken.path / "index.html").read_text()
     assert broken.stopped == ("00_dies: its kernel died",)
     assert broken.diagnosis == real.diagnosis
-    assert "A page is incomplete." in html and "00 dies: its kernel died" in html
+    assert "1 of 2 runbook pages is incomplete" in html and "00 dies, incomplete: its kernel died" in html
     assert "This page is incomplete." in (broken.path / "00_dies.html").read_text()
     assert "This page is incomplete." not in (broken.path / "10_fine.html").read_text()
 

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from celery_triage.model import Edit, Finding, Proof
 from celery_triage.show import causal, findings, matrix, terminal, timeline, triage, units
 from celery_triage.show.drawing import ROLES, Drawing
-from celery_triage.show.output import Cell, sentence, stacked, table, ticks
+from celery_triage.show.output import Cell, grouped, sentence, stacked, table, ticks, unbroken
 
 
 @pytest.mark.parametrize(
@@ -135,10 +135,41 @@ def test_back_ticks_become_code_and_nothing_else_does():
     assert ticks("it`s <b>") == Markup("it`s &lt;b&gt;")
 
 
+def words(html: Markup) -> str:
+    """A card as it is read: without the marks that keep options whole."""
+    return re.sub(r'<span class="ct-o">(.*?)</span>', r"\1", str(html))
+
+
+@pytest.mark.parametrize(
+    ("text", "whole"),
+    [
+        ("knows no option --queue", ["--queue"]),
+        ("(probably meant: --queues, --exclude-queues)", ["--queues", "--exclude-queues"]),
+        ("psql -v ON_ERROR_STOP=1 -U postgres", ["-v", "-U"]),
+        ("'--queue=mail'", ["--queue=mail"]),
+        ("unless-stopped, 2026-11-23, - a point, 5 - 3, ai_backend-net", []),
+        ("--" + "x" * 60, []),
+        ("--a<b", ["--a"]),
+    ],
+)
+def test_an_option_is_never_cut_at_the_end_of_a_line(text, whole):
+    """Half of ``--queues`` is another option; a long one, or a hyphen in a word, may be broken."""
+    html = unbroken(text)
+    assert re.findall(r'<span class="ct-o">(.*?)</span>', html) == whole
+    assert html.striptags() == " ".join(text.split()) and "<b" not in html.replace("<span", "")
+
+
+def test_services_that_share_a_row_are_named_once_and_never_cut():
+    """A service whose two URLs lead to the same stands there once; no line of names is broken."""
+    rows = grouped([("celery_beat", "redis"), ("celery_beat", "redis"), ("flower", "redis")])
+    assert [one.text for one in rows[0][:1]] == ["celery_beat\nflower"]
+    assert 'class="ct-code ct-short"' in table(("Services", "Needs"), rows).html
+
+
 def test_a_card_holds_proof_remedy_and_verification_with_their_sources():
     """What, for whom, how sure, by what, how to cure, how to see it: nothing is left to another page."""
     shown = findings.card(diagnosis().findings[0], number=1)
-    for text in (shown.html, shown.text):
+    for text in (words(shown.html), shown.text):
         for part in (
             "logs/email_worker, line 30, 2026-11-23 14:13:54 UTC",
             "docker-compose.yml",
@@ -156,7 +187,8 @@ def test_a_card_holds_proof_remedy_and_verification_with_their_sources():
 
 def test_a_choice_shows_its_question_and_every_way():
     """A remedy that is a choice gives the question that decides."""
-    for text in (findings.card(diagnosis().findings[1]).html, findings.card(diagnosis().findings[1]).text):
+    shown = findings.card(diagnosis().findings[1])
+    for text in (words(shown.html), shown.text):
         assert (
             "Is Flower wanted?" in text and "docker compose build flower" in text and "rm -sf flower" in text
         )

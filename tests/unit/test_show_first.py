@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 from evidence import OPTION, Incident, backend_reboot
-from hand_built import HOSTILE, diagnosis, evidence, iso
+from hand_built import APP, HOSTILE, diagnosis, evidence, iso, item
 
 from celery_triage import since
 from celery_triage.causes import diagnose
@@ -17,7 +17,7 @@ from celery_triage.model import Diagnosis, Section
 from celery_triage.notebook import Look
 from celery_triage.report.archive import Earlier
 from celery_triage.report.front import CARDS, since_earlier
-from celery_triage.show import consequences, findings, restarts
+from celery_triage.show import consequences, findings, logs, restarts, triage
 from celery_triage.show.causal import Start
 from celery_triage.show.output import Shown, table
 from celery_triage.summary import summary
@@ -90,12 +90,11 @@ def test_starts_that_are_stopped_alike_are_one_row_and_those_that_stop_come_firs
     assert joined[0].end == "20 services alike" and joined[0].marks == stopped
 
 
-def test_a_table_of_cards_names_each_value_and_keeps_its_roles():
+def test_a_table_names_each_value_and_keeps_its_roles_when_its_rows_become_cards():
     """Laid out as blocks, a row says what each value is, and is still a row to who hears it."""
-    html = table(("Service", "State"), [("email", "up"), ("beat", None)], cards=True, label="Services").html
+    html = table(("Service", "State"), [("email", "up"), ("beat", None)], label="Services").html
     assert 'data-label="State"' in html and 'data-label="Service"' not in html
     assert html.count('role="row"') == 3 and 'aria-label="Services"' in html and "ct-none" in html
-    assert "role" not in table(("A",), [("x",)]).html.replace('role="region"', "")
 
 
 def test_a_cause_for_ten_seconds_holds_its_cure_and_risk_but_no_proof():
@@ -150,3 +149,57 @@ def test_the_exit_codes_that_people_meet_have_a_meaning(code):
     """In a few words, and with what decides."""
     words, decides = meaning(code)
     assert words and decides.endswith(".") and len(words) < 40
+
+
+def test_the_services_lead_to_the_cards_of_their_causes_where_these_are_on_the_page():
+    """On the first page a number is a link; in a notebook, which has no such place, it is text."""
+    look = Look(evidence(), given=diagnosis())
+    cause = look.diagnosis.cause_findings[0]
+    assert f'<a href="#{cause.id}">1\xa0{cause.code}</a>' in restarts.services(look, anchors={cause.id}).html
+    assert "<a " not in restarts.services(look).html
+
+
+def test_the_next_cause_is_said_to_wait_only_where_it_does():
+    """Two causes side by side hide nothing from each other."""
+    look = Look(evidence(), given=diagnosis())
+    one, other = look.diagnosis.cause_findings[:2]
+    apart = (replace(one, services=("a",)), replace(other, services=("b",)))
+    beside = replace(look.diagnosis, findings=apart, causes=(one.id, other.id))
+    assert "waits behind" not in triage.next_steps(Look(evidence(), given=beside), "00_triage").text
+    masked = (replace(one, services=("a",)), replace(other, services=("a",), state="latent"))
+    behind = replace(beside, findings=masked)
+    assert "what waits behind it becomes active" in triage.next_steps(
+        Look(evidence(), given=behind), "00_triage"
+    ).text
+
+
+def test_last_words_stay_last_words_while_the_container_runs_again():
+    """A life that ended with a refused option did so, also when the next one has begun; counted together."""
+    refused = "Error: No such option: --queue (Possible options: --exclude-queues, --queues)"
+    label = "email_worker"
+    lines = [[iso(at), "err", refused] for at in (20, 40)]
+    logs_section = Section(f"logs/{label}", "ok", {"lines": lines, "cut": None})
+    small = evidence(**{f"logs__{label}": logs_section})
+    items = [one for one in small.data("containers")["items"] if one["label"] != label]
+    up = item(label, ["celery", "-A", APP, "worker", "--queue=mail"])
+    up["samples"] = [{**one, "started_at": iso(59), "restart_count": 2} for one in up["samples"]]
+    events = [
+        {"container": f"ai_backend_{label}", "label": label, "signal": None, "health": None, **told}
+        for at in (19, 39, 59)
+        for told in (
+            {"t": iso(at), "action": "start", "exit_code": None},
+            *([{"t": iso(at + 2), "action": "die", "exit_code": 2}] if at < 59 else []),
+        )
+    ]
+    whole = {**small.data("containers"), "items": [*items, up]}
+    given = {**small.data("events"), "items": events}
+    look = Look(
+        evidence(
+            **{f"logs__{label}": logs_section},
+            containers=Section("containers", "ok", whole),
+            events=Section("events", "ok", given),
+        )
+    )
+    assert look.lives_of(label)[-1].running and len(look.lives_of(label)) == 3
+    (row,) = [row for row in logs.signatures(look, label).rows if row[1] == refused]
+    assert row[3:5] == ("its last words", "2")

@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..show import units
+
 AT_ONCE = 2
 CELL_S = 30  # the slowest cell of a runbook took 0.4 s on the recorded incident
 NOTEBOOK_S = 90
@@ -141,7 +143,9 @@ class _Child:
                 why = self.end.recv()
         if why is None:
             late = self.process.is_alive()
-            why = f"not done after {self.notebook_s:.3g} s" if late else "its process ended without a word"
+            why = "its process ended without a word"
+            if late:
+                why = f"not done after {units.duration(self.notebook_s)}"
         self.kill()
         return Executed(self.runbook.stem, self.path, round(time.monotonic() - self.started, 2), why)
 

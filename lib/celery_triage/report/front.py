@@ -14,7 +14,7 @@ from ..remedies import left_over
 from ..runbooks import showing
 from ..show import consequences, restarts, triage, units
 from ..show import findings as cards
-from ..show.output import Shown, table
+from ..show.output import Shown, table, ticks
 from .archive import Earlier
 from .pages import Page, render
 
@@ -32,7 +32,6 @@ FILES = (
 def about(look: Look) -> dict[str, str]:
     """The few words about the report that stand on every page."""
     evidence = look.evidence
-    engine = evidence.data("engine") or {}
     live = evidence.origin == "live"
     return {
         "target": evidence.target,
@@ -40,7 +39,6 @@ def about(look: Look) -> dict[str, str]:
         "tool": str(evidence.tool.get("celery-triage", "")),
         "source": f"{'Live evidence' if live else 'Recorded evidence, not a live stack'}, "
         f"taken {units.moment(evidence.taken_at)}.",
-        "engine": f"Docker Engine {engine['version']}." if engine.get("version") else "",
     }
 
 
@@ -69,17 +67,17 @@ def first_page(
         diagnosis=diagnosis,
         verdict=triage.verdict_of(diagnosis).html,
         no_cause=triage.causes_of(diagnosis).html,
-        causes_heading="Causes, in the order in which to cure them" if len(causes) > 1 else "Cause",
+        causes_heading="Causes, in the order to cure them" if len(causes) > 1 else "Cause",
         first=[cards.first(finding, n).html for n, finding in enumerate(first, 1)],
-        further=[(finding, finding.id) for finding in causes[FIRST:CARDS]],
+        further=[(finding, ticks(finding.title)) for finding in causes[FIRST:CARDS]],
         further_start=FIRST + 1,
         many=len(causes) - CARDS,
         earlier=since_earlier(earlier, diagnosis),
         cards=[_part(look, finding, n, runbooks) for n, finding in enumerate(cards_of, 1)],
         rest=cards.brief(causes[CARDS:], "More causes").html if causes[CARDS:] else "",
         rest_follows=_follow(diagnosis, causes[CARDS:]),
-        stopped_pages=[f"{page.label}: {page.why}." for page in runbooks if page.why],
-        services=restarts.services(look).html,
+        incomplete=incomplete(runbooks),
+        services=restarts.services(look, anchors=set(diagnosis.causes[:CARDS])).html,
         leads_to=consequences.picture(diagnosis).html,
         picture=restarts.starts(look).html,
         lives=restarts.plot(look).html,
@@ -101,6 +99,15 @@ def first_page(
         calls_left_out=max(0, len(evidence.calls) - CALLS),
         calls_line=f"{units.count(len(evidence.calls), 'call')} made",
     )
+
+
+def incomplete(runbooks: Sequence[Page]) -> str:
+    """How many pages are not whole, in words that fit a first screen; each says why in the list of pages."""
+    broken = sum(1 for page in runbooks if page.why)
+    if not broken:
+        return ""
+    verb = "is" if broken == 1 else "are"
+    return f"{broken} of {units.count(len(runbooks), 'runbook page')} {verb} incomplete"
 
 
 def since_earlier(earlier: Earlier | None, diagnosis: Diagnosis) -> dict[str, Any] | None:

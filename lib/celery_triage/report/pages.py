@@ -12,12 +12,15 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from ..runbooks import NoRunbooks, everything
 from ..show.output import style
 from .execute import Executed
 from .safe import clean, markdown
 
 #: What the fold of a cell is called, by the cell's tag.
 LABELS = {"injected-parameters": "parameters as run", "parameters": "parameters"}
+#: The rule of a card, as ``show/finding.html`` writes it and the allow-list leaves it.
+RULE = re.compile(r'<span class="ct-rule">([A-Z]{3}\d{3}) ([\w-]+)</span>')
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -71,9 +74,17 @@ def read(executed: Executed, there: Collection[str] | None = None) -> Page:
         notebook = nbformat.read(executed.path, as_version=4)
     except Exception as error:  # missing, cut or not a notebook: the page is lost, the report is not
         why = executed.why or f"the notebook cannot be read: {type(error).__name__}"
-        return Page(file, label, label, why, executed.seconds)
+        return Page(file, label, _asked(name) or label, why, executed.seconds)
     cells = [made for made in (_cell(cell, there) for cell in notebook.cells) if made]
     return Page(file, label, _title(notebook) or label, executed.why, executed.seconds, cells)
+
+
+def _asked(name: str) -> str:
+    """The question of a runbook that was not begun, as its source asks it."""
+    try:
+        return next((book.title for book in everything() if book.name == name), "")
+    except NoRunbooks:
+        return ""
 
 
 def _title(notebook: Any) -> str:
@@ -99,7 +110,7 @@ def _output(output: Any, there: Collection[str] | None) -> Markup | None:
     kind = output.output_type
     if kind in ("execute_result", "display_data"):
         if "text/html" in output.data:
-            return clean(_joined(output.data["text/html"]), there)
+            return to_rules(clean(_joined(output.data["text/html"]), there))
         return Markup("<pre>{}</pre>").format(_joined(output.data.get("text/plain", "")))
     if kind == "stream":
         return Markup("<pre>{}</pre>").format(_joined(output.text))
@@ -107,6 +118,11 @@ def _output(output: Any, there: Collection[str] | None) -> Markup | None:
         said = output.evalue if output.ename == "CannotLook" else f"{output.ename}: {output.evalue}"
         return Markup('<p class="ct-sentence ct-critical">{}</p>').format(ANSI.sub("", said))
     return None
+
+
+def to_rules(html: Markup) -> Markup:
+    """Each rule that a card names leads to its page of the report; a notebook alone has no such page."""
+    return Markup(RULE.sub(r'<a class="ct-rule" href="rules.html#\1">\1 \2</a>', str(html)))
 
 
 def _joined(text: str | list[str]) -> str:

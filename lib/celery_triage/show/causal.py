@@ -35,7 +35,7 @@ def picture(starts: Sequence[Start], steps: Sequence[str]) -> Shown:
     drawing = Drawing(LABEL_W + STEP_W * len(steps) + END_W, high)
     centre = {step: LABEL_W + STEP_W * n + STEP_W / 2 for n, step in enumerate(steps)}
     for step in steps:
-        drawing.text(centre[step], 16, step, "soft", 10.5, "center")
+        drawing.text(centre[step], 16, step, "soft", 9.5, "center")
     for n, start in enumerate(starts):
         _row(drawing, start, HEAD_H + ROW_H * n, steps, centre)
     _legend(drawing, high - 16)

@@ -26,7 +26,7 @@ def picture(diagnosis: Diagnosis) -> Shown:
     if not causes:
         return sentence("No cause was found, so nothing follows from one.")
     drawn = causes[:CAUSES]
-    rows = [(_cause(diagnosis, finding), _following(diagnosis, finding)) for finding in drawn]
+    rows = [(_cause(diagnosis, f, n), _following(diagnosis, f)) for n, f in enumerate(drawn, 1)]
     heights = [max(_high(left), sum(map(_high, right)) + GAP * (len(right) - 1)) for left, right in rows]
     drawing = Drawing(FOLLOW_X + FOLLOW_W + 4, sum(heights) + GAP * 2 * len(rows) + 4)
     top = float(GAP)
@@ -42,9 +42,10 @@ def picture(diagnosis: Diagnosis) -> Shown:
     return stacked(drawing.finish(alt, caption), Shown(words, ""))
 
 
-def _cause(diagnosis: Diagnosis, finding: Finding) -> list[str]:
-    """The lines of a cause's box: its state in words, its title, and behind what it waits."""
-    lines = [f"{MARKS[finding.state]} {finding.state}, {finding.certainty}  {finding.code} {finding.name}"]
+def _cause(diagnosis: Diagnosis, finding: Finding, number: int) -> list[str]:
+    """The lines of a cause's box: its number and state in words, its title, and behind what it waits."""
+    state = f"{MARKS[finding.state]} {finding.state}, {finding.certainty}"
+    lines = [f"{number}.  {state}  {finding.code} {finding.name}"]
     lines += _cut(wrapped(finding.title, 62), 3)
     hidden_by = masking(diagnosis, finding)
     if hidden_by:

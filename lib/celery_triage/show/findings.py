@@ -188,7 +188,8 @@ def unknown(diagnosis: Diagnosis, evidence: Evidence) -> Shown:
     it, then the checks that could not judge although their sections were read."""
     rows = []
     for section in missing(evidence):
-        codes = [o.code for o in diagnosis.outcomes if o.outcome == "unknown" and section.name in o.missing]
+        open_checks = [o for o in diagnosis.outcomes if o.outcome == "unknown" and section.name in o.missing]
+        codes = [f"{o.code} {o.name}" for o in open_checks]
         rows.append(
             (
                 Cell(section.name, code=True),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from . import matrix
-from .output import Cell, Shown, grouped, table
+from .output import Cell, Shown, grouped, table, unbroken
 
 if TYPE_CHECKING:
     from ..notebook import Look
@@ -30,7 +30,7 @@ def commands(look: Look, service: str = "") -> Shown:
         refused = {problem.index for problem in launch.problems if problem.index is not None}
         words = " ".join(launch.argv)
         html = Markup(" ").join(
-            Markup("<mark>{}</mark>").format(word) if n in refused else Markup("{}").format(word)
+            Markup("<mark>{}</mark>").format(unbroken(word)) if n in refused else unbroken(word)
             for n, word in enumerate(launch.argv)
         )
         said = "\n".join(problem.message for problem in launch.problems)

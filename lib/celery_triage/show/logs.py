@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from . import timeline, units
 from .drawing import Drawing
 from .errors import ERROR
-from .output import Cell, Shown, render, sentence, stacked, table
+from .output import Cell, Shown, render, sentence, stacked, table, ticks
 from .restarts import end_of
 
 if TYPE_CHECKING:
     from ..notebook import Look
+    from ..signatures import Match
 
 BINS = 75
 
@@ -164,22 +167,19 @@ CONTEXT_WORDS = {
 
 def signatures(look: Look, service: str = "") -> Shown:
     """Known messages in each log: what they mean, who says them, how often, when first and last."""
-    from ..signatures import match
-
     rows = []
     for label, section in _sections(look, service).items():
         lines = (section.data or {}).get("lines") or () if section.readable else ()
-        running = bool(look.lives_of(label)) and look.lives_of(label)[-1].running
-        for found in match(lines, running=running):
+        for found in _known(look, label, lines):
             tone = "critical" if found.context == "death" and not found.harmless else "quiet"
             rows.append(
                 (
                     Cell(label, code=True),
                     Cell(found.text, code=True),
-                    found.says + (f" Harmless: {found.harmless}" if found.harmless else ""),
+                    _prose(found.says + (f" Harmless: {found.harmless}" if found.harmless else "")),
                     Cell(CONTEXT_WORDS.get(found.context, found.context), tone=tone),
                     found.count,
-                    f"{units.clock(found.first)} to {units.clock(found.last)}",
+                    _span(found.first, found.last),
                     found.code,
                 )
             )
@@ -188,6 +188,45 @@ def signatures(look: Look, service: str = "") -> Shown:
         rows,
         empty="No known message stands in these logs.",
     )
+
+
+def _known(look: Look, label: str, lines: Sequence[Any]) -> list[Match]:
+    """The known messages of a log, looked for in each life alone: what ended an earlier life are last words
+    also while the container runs again. The same of several lives together."""
+    from ..signatures import match
+
+    held: dict[tuple[str, str, str], Match] = {}
+    for part, running in _lives(look, label, lines):
+        for one in match(part, running=running):
+            key = (one.signature, one.object, one.context)
+            before = held.get(key)
+            held[key] = replace(before, count=before.count + one.count, last=one.last) if before else one
+    return sorted(held.values(), key=lambda one: one.first or "")
+
+
+def _lives(look: Look, label: str, lines: Sequence[Any]) -> Iterator[tuple[Sequence[Any], bool | None]]:
+    """The log in pieces of one life each, with whether that life goes on; None for lines of no known life."""
+    done = 0
+    for life in look.lives_of(label):
+        if life.first_line is None or life.last_line is None:
+            continue
+        if life.first_line - 1 > done:
+            yield lines[done : life.first_line - 1], None
+        yield life.of(lines), life.running
+        done = max(done, life.last_line)
+    if done < len(lines):
+        yield lines[done:], None
+
+
+def _prose(text: str) -> Cell:
+    """A sentence of the catalogue, what stands in back ticks as code."""
+    return Cell(text.replace("`", ""), html=ticks(text))
+
+
+def _span(first: str | None, last: str | None) -> str:
+    """From the first to the last time that something was said; one time where it was said once."""
+    begin, end = units.clock(first), units.clock(last)
+    return begin if begin == end else f"{begin} to {end}"
 
 
 def unexplained(look: Look, service: str = "") -> Shown:
@@ -204,7 +243,7 @@ def unexplained(look: Look, service: str = "") -> Shown:
                     Cell(found.text, code=True),
                     found.level,
                     found.count,
-                    f"{units.clock(found.first)} to {units.clock(found.last)}",
+                    _span(found.first, found.last),
                     f"line {found.lines[0]}" if found.lines else None,
                 )
             )

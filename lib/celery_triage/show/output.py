@@ -9,6 +9,7 @@ they are run again.
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -60,6 +61,7 @@ def environment() -> Environment:
         clock=units.clock,
         listed=units.listed,
         ticks=ticks,
+        unbroken=unbroken,
         step=step,
         one_each=one_each,
         quotations=quotations,
@@ -74,13 +76,25 @@ def environment() -> Environment:
     return made
 
 
+#: An option as it stands in a command or a sentence; a longer one may be broken.
+OPTION = re.compile(r"(?<![\w-])(--?[A-Za-z][\w.@%:/=+-]{0,31})(?![\w.@%:/=+-])")
+
+
+def unbroken(text: str) -> Markup:
+    """A text whose options are never cut at the end of a line: a browser breaks ``--queue`` behind its
+    hyphens, and half of it is another option."""
+    parts = OPTION.split(text)
+    shape = (Markup("{}"), Markup('<span class="ct-o">{}</span>'))
+    return Markup("").join(shape[n % 2].format(part) for n, part in enumerate(parts))
+
+
 def ticks(text: str) -> Markup:
     """A text in which what stands in back ticks is shown as code."""
     parts = text.split("`")
     if len(parts) % 2 == 0:
-        return Markup.escape(text)
+        return unbroken(text)
     shape = (Markup("{}"), Markup("<code>{}</code>"))
-    return Markup("").join(shape[n % 2].format(part) for n, part in enumerate(parts))
+    return Markup("").join(shape[n % 2].format(unbroken(part)) for n, part in enumerate(parts))
 
 
 def step(text: str) -> Markup:
@@ -88,7 +102,7 @@ def step(text: str) -> Markup:
     command, mark, expected = text.partition("  # ")
     if not mark:
         return ticks(text)
-    return Markup("<code>{}</code> <small>{}</small>").format(command, expected)
+    return Markup("<code>{}</code> <small>{}</small>").format(unbroken(command), unbroken(expected))
 
 
 def on(finding: Finding) -> str:
@@ -214,8 +228,8 @@ class Cell:
 
     @property
     def short(self) -> bool:
-        """Short enough to stand on one line: names, numbers, ages."""
-        return len(self.text) <= (32 if self.code else 18) and "\n" not in self.text
+        """Each of its lines is short enough to stand unbroken: names, numbers, ages."""
+        return _width(self.text) <= (32 if self.code else 18)
 
 
 def cell(value: Any) -> Cell:
@@ -236,19 +250,16 @@ def table(
     empty: str = "Nothing to list.",
     caption: str = "",
     note: str = "",
-    cards: bool = False,
     label: str = "",
 ) -> Shown:
     """A table with its full text. Without rows it is the sentence ``empty``: a person never sees an empty
-    grid. With ``cards`` each row becomes a card of its own where the page is too narrow for the columns.
+    grid. Where the page is too narrow for columns each row is a card of its own.
     ``label`` tells the table from others with the same columns, for who hears the page."""
     body = [[cell(value) for value in row] for row in rows]
     if not body:
         return sentence(empty)
     label = label or caption or ", ".join(columns)
-    html = render(
-        "table.html", columns=columns, rows=body, caption=caption, note=note, cards=cards, label=label
-    )
+    html = render("table.html", columns=columns, rows=body, caption=caption, note=note, label=label)
     widths = [max(len(columns[i]), *(_width(row[i].text) for row in body)) for i in range(len(columns))]
     lines = [caption] if caption else []
     lines += ["  ".join(name.ljust(widths[i]) for i, name in enumerate(columns)).rstrip()]
@@ -268,11 +279,11 @@ def table(
 def grouped(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
     """Rows that differ only in their first cell (a service) as one row with all of them, in order of
     appearance."""
-    held: dict[tuple, list[str]] = {}
+    held: dict[tuple, dict[str, None]] = {}
     kept: dict[tuple, Sequence[Any]] = {}
     for row in rows:
         key = tuple(cell(value) for value in row[1:])
-        held.setdefault(key, []).append(cell(row[0]).text)
+        held.setdefault(key, {})[cell(row[0]).text] = None
         kept.setdefault(key, row[1:])
     return [[Cell("\n".join(names), code=True), *kept[key]] for key, names in held.items()]
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from markupsafe import Markup
 
 from ..exits import meaning
 from . import causal, timeline, units
@@ -31,15 +33,16 @@ LEGEND = (
 IN_ORDER = 12
 
 
-def services(look: Look, service: str = "") -> Shown:
-    """``docker ps`` with sense: state, lives, how each ended, health, age, and the causes that concern it."""
+def services(look: Look, service: str = "", *, anchors: Collection[str] = ()) -> Shown:
+    """``docker ps`` with sense: state, lives, how each ended, health, age, and the causes that concern it.
+    ``anchors`` are the causes that have a card on the same page, to which their numbers lead."""
     order = {finding.id: n for n, finding in enumerate(look.diagnosis.cause_findings, 1)}
     rows = []
     for one in look.services(service):
         latest = one.latest
         status = "gone" if one.item.get("vanished") else str(latest.get("status") or "unknown")
         lives = look.lives_of(one.label)
-        concern = [f"{order[f.id]} {f.code}" for f in explaining(look.diagnosis, one.label)]
+        concern = [(f.id, f"{order[f.id]} {f.code}") for f in explaining(look.diagnosis, one.label)]
         rows.append(
             (
                 Cell(one.label, code=True),
@@ -49,7 +52,7 @@ def services(look: Look, service: str = "") -> Shown:
                 endings(lives) or None,
                 health(latest, one.item),
                 units.duration(units.between(one.item.get("created"), look.evidence.taken_at)),
-                ", ".join(concern) or None,
+                _concern(concern, anchors) if concern else None,
             )
         )
     if len(rows) > IN_ORDER:
@@ -58,8 +61,18 @@ def services(look: Look, service: str = "") -> Shown:
         ("Service", "Role", "State", "Lives seen", "How they ended", "Health", "Age", "Causes"),
         rows,
         empty="No container could be read.",
-        cards=True,
     )
+
+
+def _concern(causes: Sequence[tuple[str, str]], anchors: Collection[str]) -> Cell:
+    """Causes with number and code, each unbroken; a link where its card is on the page."""
+    shown = [
+        Markup('<a href="#{}">{}</a>').format(id, words.replace(" ", "\xa0"))
+        if id in anchors
+        else words.replace(" ", "\xa0")
+        for id, words in causes
+    ]
+    return Cell(", ".join(words for _, words in causes), html=Markup(", ").join(shown))
 
 
 def _state(status: str, latest: dict) -> Cell:
@@ -115,7 +128,7 @@ def endings(lives: Sequence[Life]) -> str:
     ended = [life for life in lives if not life.running]
     known = Counter(end_of(life) for life in ended if life.exit_code is not None).most_common()
     unknown = Counter(end_of(life) for life in ended if life.exit_code is None).most_common()
-    return "\n".join(f"{words} × {number}" if number > 1 else words for words, number in known + unknown)
+    return "\n".join(f"{words} ×\xa0{number}" if number > 1 else words for words, number in known + unknown)
 
 
 def table_of_lives(look: Look, service: str = "", last: int = 12) -> Shown:

@@ -10,6 +10,7 @@ from .. import runbooks
 from ..model import Diagnosis, Finding
 from . import findings as cards
 from . import units
+from .consequences import masking
 from .output import MARKS, Cell, Shown, render, sentence, stacked, table
 
 if TYPE_CHECKING:
@@ -165,13 +166,21 @@ def next_steps(look: Look, here: str = "") -> Shown:
     if remedies:
         first = remedies[0]
         words = f"Cure first: {first.title} ({first.remedy.summary})"
-        words += " Then look again: the next cause behind it becomes active." if len(remedies) > 1 else ""
+        words += " Then look again: what waits behind it becomes active." if _hides(look, first) else ""
+        words += " Then look again." if len(remedies) > 1 and not _hides(look, first) else ""
+    elif look.diagnosis.verdict == "unknown":
+        words = "There is no verdict yet: see what was not checked and why, mend that, and look again."
     elif look.diagnosis.verdict == "ok":
         words = "No cause was found. If something is still wrong, look at what was not checked."
     html = render("next.html", steps=shown, words=words)
     return Shown(
         html, "\n".join([words, *(f"- {s['name']} ({s['link']}): {s['why']}" for s in shown)]).strip()
     )
+
+
+def _hides(look: Look, cause: Finding) -> bool:
+    """Whether another cause waits behind this one on some service."""
+    return any(cause in masking(look.diagnosis, other) for other in look.diagnosis.cause_findings)
 
 
 def picture(look: Look) -> Shown:

@@ -36,12 +36,13 @@ def _target(
     number: int, target: str, origin: str, entries: Sequence[Mapping[str, Any]], there: set[str]
 ) -> dict[str, Any]:
     newest = entries[0]
-    rows = [_row(entry, there) for entry in entries[:LISTED]]
+    first = str(entries[-1].get("name"))
+    rows = [_row(entry, there, first) for entry in entries[:LISTED]]
     older = len(entries) - len(rows)
     note = "" if origin == "live" else "Recorded evidence, not a live stack. "
     return {
         "id": f"t{number}",
-        "name": target or "no name",
+        "name": (target or "no name") + ("" if origin == "live" else " (recorded)"),
         "note": note
         + f"Last taken {units.moment(newest.get('taken_at'))}, {_mark(newest)}."
         + (f" {units.count(older, 'older report')} not listed here." if older > 0 else ""),
@@ -51,17 +52,17 @@ def _target(
 
 
 def _reports(rows: Sequence[Sequence[Any]]) -> Any:
-    return table(("Report", "Verdict", "Causes", "Since the report before"), rows, cards=True)
+    return table(("Report", "Verdict", "Causes", "Since the report before"), rows)
 
 
-def _row(entry: Mapping[str, Any], there: set[str]) -> tuple[Any, ...]:
+def _row(entry: Mapping[str, Any], there: set[str], first: str) -> tuple[Any, ...]:
     return (
         _link(entry, there),
         Cell(
             _mark(entry), tone={"critical": "critical", "ok": "ok"}.get(str(entry.get("verdict")), "warning")
         ),
         "\n".join(f"• {one['title']}" for one in _of(entry, entry.get("causes") or ())) or None,
-        _since(entry),
+        _since(entry, first),
     )
 
 
@@ -84,10 +85,11 @@ def _of(entry: Mapping[str, Any], fingerprints: Iterable[str]) -> list[Mapping[s
     return [known[key] for key in fingerprints if key in known]
 
 
-def _since(entry: Mapping[str, Any]) -> str | None:
+def _since(entry: Mapping[str, Any], first: str) -> str | None:
+    """What is different from the report before; ``first`` is the name of the oldest one of the target."""
     compared = entry.get("since")
     if not isinstance(compared, dict):
-        return "the first report"
+        return "the first report" if entry["name"] == first else "of the same moment as the first report"
     words = (
         ("new", "new"),
         ("resolved", "resolved"),
@@ -122,5 +124,4 @@ def _causes(entries: Sequence[Mapping[str, Any]], there: set[str]) -> Any:
         ("Cause", "First seen", "Last seen", "Reports", "Now"),
         rows,
         empty="No cause was ever found here.",
-        cards=True,
     )
