@@ -452,3 +452,26 @@ def test_the_time_is_linear_in_the_length(redactor, text):
     redactor.text(text)
     redactor.value("NAME", text)
     assert time.perf_counter() - start < 8
+
+
+@pytest.mark.parametrize(("text", "secret"), [
+    ("failed to resolve host '77c1d0@postgres': [Errno -2] Name or service not known", "77c1d0"),
+    ('could not translate host name "77c1d0@postgres" to address: Name or service not known', "77c1d0"),
+    ("failed to resolve host 'a1b2@77c1d0@postgres': [Errno -2]", "a1b2@77c1d0"),
+    ("Error -2 connecting to 77c1d0@redis:6379. Name or service not known.", "77c1d0"),
+    ("ValueError: Port could not be cast to integer value as 'lab'", "lab"),
+])
+def test_what_a_wrong_url_made_of_a_password_is_masked(redactor, text, secret):
+    """An unescaped character cuts the password, and the message names the piece as a host or a port."""
+    masked = redactor.text(text)
+    assert masked == text.replace(secret, redactor.token(secret))
+
+
+@pytest.mark.parametrize("text", [
+    "failed to resolve host 'postgres': [Errno -2] Name or service not known",
+    "Port could not be cast to integer value as '${PORT}'",
+    "email_worker@8f2a11 ready, its host 'db' known",
+])
+def test_hosts_and_ports_that_hide_nothing_stay(redactor, text):
+    """They are what a diagnosis lives on."""
+    assert redactor.text(text) == text

@@ -57,6 +57,13 @@ _TOOLS = (
     ("mysql", re.compile(r"(\s-p[\"']?)([^\s\"'\-=][^\s\"']*)")),
     ("curl", re.compile(r"(\s(?:-u|--user)[ \t=]{0,4}[\"']?[^\s:\"']{0,200}:)([^\s\"']+)")),
 )
+#: A host with an @ in it begins with the end of a password that an unescaped @ cut (libpq, psycopg 3,
+#: redis-py); a port that is no number is the beginning of one that an unescaped / or # cut (urllib).
+_CUT = re.compile(
+    r"((?:host(?: name)?:? [\"']|connecting to ))"
+    r"([^\"'\s@]{1,200}+(?:@[^\"'\s@]{1,200}+(?=@)){0,9})(?=@[\w.\[-])"
+)
+_NO_PORT = re.compile(r"(cast to integer value as \\{0,4}[\"'])(?![\d.]+[\\\"'])([^\"'\s\\$]{1,200}+)")
 _DEFAULT = re.compile(r"(\$\{[A-Za-z_]\w*:?[-+])([^{}]*)(\})")
 _PEM = "-----BEGIN "
 _PEM_OPEN = re.compile(r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----(?:[A-Za-z0-9+/=]{20,})?\s*\Z")
@@ -68,6 +75,10 @@ _PEM_END = re.compile(r"(?<![A-Za-z0-9+/=])[A-Za-z0-9+/=]{40,}\s*\Z")
 def everything(text: str, mask: Mask, *, whole: bool = False) -> str:
     """All positions of one text. `whole`: the text is one value (of a variable, of an option), not prose."""
     low = text.lower()
+    if "@" in text and ("host" in low or "connecting to" in low):
+        text = _CUT.sub(lambda found: found[1] + kept(found[2], mask), text)
+    if "cast to integer value" in low:
+        text = _NO_PORT.sub(lambda found: found[1] + kept(found[2], mask), text)
     if not any(hint in low for hint in HINTS):
         return text
     if "-----begin" in low:
