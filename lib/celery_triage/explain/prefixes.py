@@ -29,6 +29,8 @@ _DESKTOP = re.compile(r"(?:\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d (?=[A-Za-z0-9][\w.-]
 _HEROKU = re.compile(rf"({_STAMP}) (?:app|heroku)\[([a-z_-]+)(?:\.(\d+))?\]: ?(.*)$")
 _QUOTATION = re.compile(r"(?:> ?){1,3}(?!>)")
 _FRAME = re.compile(r"[│┃║] ?(.*?)\s*[│┃║]?$")
+#: The container before Docker's time, as a log viewer joins them.
+_NAMED = re.compile(rf"\[([\w.-]{{1,100}})\] (?={_STAMP} )")
 _STREAM = re.compile(r"std(?:err|out): (?=.)")
 _KUBECTL = re.compile(r"\[pod/([\w.-]+)/([\w.-]+)\] (.*)$")
 _JOURNAL = re.compile(
@@ -97,6 +99,8 @@ def _layer(line: Told) -> Told | None:
             return replace(line, text=found[4] or "", time=line.time or found[1], partial=found[3] == "P")
         if (found := _TIME.match(text)) and _of_others(found[1], found[2] or ""):
             return replace(line, text=found[2] or "", time=line.time or found[1])
+    if first == "[" and not line.name and (found := _NAMED.match(text)):
+        return replace(line, text=text[found.end() :], name=found[1])
     if first == "[" and (found := _KUBECTL.match(text)):
         return replace(line, text=found[3], name=found[2], replica=found[1])
     if first == "<" and (found := _RFC5424.match(text)):

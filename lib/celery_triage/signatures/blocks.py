@@ -101,7 +101,8 @@ class _Cutter:
         end, files = place + 1, []
         while end < len(self.texts) and (self.texts[end][:1] in (" ", "\t") or _FRAME.match(self.texts[end])):
             if found := _FRAME.match(self.texts[end]):
-                files.append(_path(found[1]))
+                # These services leave out where the packages lie.
+                files.append("/" + _path(found[1]).lstrip("/"))
             end += 1
         block.exceptions.append(Exc(name.rstrip(":"), message, place, files))
         block.end = end

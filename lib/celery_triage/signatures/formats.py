@@ -61,7 +61,8 @@ _LEVELS = {
 }
 #: ``SomeError('its message')``, as Celery shows an exception in a record.
 _REPR = re.compile(
-    r"(?P<type>[A-Za-z_]\w*(?:Error|Exception|Interrupt|Exit|NotFound|Refused|Denied|Lost))\("
+    r"(?P<type>[A-Za-z_]\w*(?:Error|Exception|Interrupt|Exit|NotFound|Refused|Denied|Lost|Mismatch"
+    r"|Ready|Failed|Disallowed|Registered|Exceeded|Conflict|Closed|Forced|Configured))\("
     r"(?P<quote>[\"'])(?P<message>.*)(?P=quote),?\)$",
     re.S,
 )

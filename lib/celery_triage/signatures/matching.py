@@ -85,6 +85,11 @@ _BARE = re.compile(
     r"|Conflict|Full|Login|gaierror)|(?:[a-z_]\w{0,60}\.){1,6}(?:[A-Z]\w{1,60}|error)"
     r"|_?[gn]?dbm\.error|psql: error|psql|pg_dump|createdb): (?P<message>.+)"
 )
+#: An error reply of Redis alone, as its own command line shows it.
+_REPLY = re.compile(
+    r"(?:\(error\) )?(?=(?:MISCONF|OOM|READONLY|NOAUTH|WRONGPASS|LOADING|MASTERDOWN|DENIED|NOPERM|CROSSSLOT"
+    r"|CLUSTERDOWN|ERR) [A-Za-z'])"
+)
 #: A program's name before what it says of a server's data.
 _PROGRAM = re.compile(r"^(?:initdb|postgres|pg_ctl|psql): (?:error: |fatal: )?")
 _SIGNS_OF_LIFE = re.compile(r"\s*-{14} \S+@\S+ v\d|celery beat v")
@@ -264,6 +269,10 @@ class _Finder:
 
     def bare(self, block: Block, context: str) -> bool:
         """The last line of a traceback whose rest was cut away, or what a command says of its failure."""
+        if found := _REPLY.match(block.message):
+            return self.exception(
+                Exc("ResponseError", block.message[found.end() :], block.place), context
+            )
         found = _BARE.match(block.message)
         return found is not None and self.exception(
             Exc(found["type"], found["message"], block.place), context

@@ -16,7 +16,7 @@ _LINE = re.compile(
     r"(?i)(?:^|[\s\[(:])(?:error|fatal|panic|critical|exception|traceback|cannot|can't|could not|failed"
     r"|failure|refused|denied|not found|no such|unable|killed|segmentation fault|out of memory"
     r"|timed out|timeout reached|timeout exceeded|gave up|giving up|aborting|crashed|crashing)\b"
-    r"|^[A-Za-z_][\w.]*(?:Error|Exception)\b"
+    r"|^[A-Za-z_][\w.]*(?:Error|Exception)\b|(?-i:^(?:[a-z_]\w*\.)+[A-Z]\w+: )"
 )
 _VARIABLE = (
     (re.compile(r"0x[0-9a-fA-F]+"), "0x…"),
