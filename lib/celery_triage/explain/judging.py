@@ -35,6 +35,7 @@ _OVER_WHEN_READY = ("DBS004", "DBS056", "DBS059", "RDS052")
 QUOTED = 3
 #: Codes of which one thing is said in several ways: by a process and its signal, by a server and its clients.
 _ONE_EACH = ("WRK001", "RDS050", "RDS051", "RDS054")
+_SIGNAL = re.compile(r"signal \d+ \(SIG\w+\)")
 _HOME = re.compile(r"localhost$|127\.\d+\.\d+\.\d+$|\[?::1\]?$|0\.0\.0\.0$")
 
 
@@ -133,6 +134,8 @@ def _named(subject: Subject, match: Match) -> str:
     """What a message is about. An AMQP client names no host: it is the one of the banner."""
     if match.code in ("BRK001", "BRK002") and match.signature.startswith(("kombu-", "amqp-access-refused")):
         return subject.broker or match.object
+    if match.signature == "child-killed" and (found := _SIGNAL.search(match.text)):
+        return found[0]
     return match.object
 
 
@@ -264,8 +267,10 @@ def _unrecognised(judged: Judged, subject: Subject, unknown: Unrecognised) -> No
     if shape.context == "task":
         judged.own.append(Own(subject.label, shape.text, unknown.count, tuple(unknown.lines)))
         return
+    # Servers write what their clients did wrong; what they say before they are ready is their own.
+    own = not subject.role or (not working and (subject.role == "rabbitmq" or shape.level != "ERROR"))
     ends = (
-        not subject.role
+        own
         and working < unknown.lines[-1]
         and shape.level in ("ERROR", "CRITICAL", "FATAL")
         and not unknown.logged

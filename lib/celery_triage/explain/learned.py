@@ -24,7 +24,7 @@ _PREFIX = re.compile(
     rf"\s*(?:(?:{_STAMP}|\[[\w./:@ -]{{1,60}}\]|[\w.@/-]{{1,60}}(?:\[[\w.-]{{1,40}}\])?:?|[|>]) *){{1,5}}$"
 )
 #: The pod before a line of stern or kubetail.
-_POD = re.compile(r"\w-[a-z0-9]{5,10}-[a-z0-9]{5}$|\w-\d{1,3}$")
+_POD = re.compile(r"\w-[a-z0-9]{8,10}-[a-z0-9]{5}[\w-]*$|\w-\d{1,3}$")
 _LEVEL = re.compile(r"\b(?:DEBUG|INFO|WARN|WARNING|ERROR|CRITICAL|FATAL)\b")
 _NAME = re.compile(r"(?<![\w:.\[-])[A-Za-z_][\w.@/-]*")
 _CHANGING = re.compile(r"\d+")
@@ -57,7 +57,7 @@ def _is_prefix(before: str, text: str) -> bool:
     if len(before) > 120 or _LEVEL.search(before) or not _PREFIX.match(before):
         return False
     names = _NAME.findall(re.sub(r"\[[^\]]*\]", "", before))
-    ends = before[-1] in ":|>]" or before[-1].isdigit() or before[-1] in "Z"
+    ends = before[-1] in ":|>]Z" or before[-1].isdigit() or before.split()[-1] in ("OUT", "ERR")
     stamped = bool(re.match(r"\s*\[?\d", before))
     pod = bool(names and _POD.search(names[0]))
     return len(names) <= 2 and (ends or stamped or pod)
@@ -72,4 +72,4 @@ def _own_head(text: str, before: str) -> bool:
 def _shape(before: str) -> str:
     """The prefix as a pattern: numbers may be others, and one blank behind it is its own."""
     parts = _CHANGING.split(before)
-    return r"\d+".join(re.escape(part) for part in parts) + r"(?: |$)"
+    return r"\d+".join(re.escape(part) for part in parts) + r"(?: |(?=\[)|$)"

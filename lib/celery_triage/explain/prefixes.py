@@ -29,6 +29,13 @@ _DESKTOP = re.compile(r"(?:\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d (?=[A-Za-z0-9][\w.-]
 _HEROKU = re.compile(rf"({_STAMP}) (?:app|heroku)\[([a-z_-]+)(?:\.(\d+))?\]: ?(.*)$")
 _QUOTATION = re.compile(r"(?:> ?){1,3}(?!>)")
 _FRAME = re.compile(r"[│┃║] ?(.*?)\s*[│┃║]?$")
+#: Ruby's logger, with which foreman and its like wrap what they start.
+_RUBY = re.compile(r"(?:[DIWEFU], \[[^\]]{1,60}\] +)?(?:DEBUG|INFO|WARN|ERROR|FATAL|ANY) -- [\w./-]{0,60}: ?")
+#: Google's log explorer; the level is that of the stream.
+_GOOGLE = re.compile(
+    rf"(?:DEFAULT|DEBUG|INFO|NOTICE|WARNING|ERROR|CRITICAL) {_STAMP} "
+    r"\[resource\.labels\.\w+: ([\w.-]{1,100})\] ?"
+)
 #: The container before Docker's time, as a log viewer joins them.
 _NAMED = re.compile(rf"\[([\w.-]{{1,100}})\] (?={_STAMP} )")
 _STREAM = re.compile(r"std(?:err|out): (?=.)")
@@ -118,6 +125,10 @@ def _layer(line: Told) -> Told | None:
         return replace(line, text=text[found.end() :])
     if first in ("│", "┃", "║") and (found := _FRAME.match(text)):
         return replace(line, text=found[1])
+    if first in "DINWEC" and first and " [resource." in text[:80] and (found := _GOOGLE.match(text)):
+        return replace(line, text=text[found.end() :], name=line.name or found[1])
+    if " -- " in text[:90] and (found := _RUBY.match(text)):
+        return replace(line, text=text[found.end() :])
     if first == "s" and (found := _STREAM.match(text)):
         return replace(line, text=text[found.end() :])
     if not line.name and " exited with code " in text and (found := _ENDED.match(text)):

@@ -260,6 +260,8 @@ class _Cutter:
                 break  # a help text, no error
             at += 1
         block.end = max(at, place + 1)
+        if seen < 0 and _MISPLACED.match(self.texts[place]):
+            seen = place
         if seen >= 0:
             block.place = seen
             words = [text.strip() for text in self.texts[seen : min(block.end, seen + 12)]]

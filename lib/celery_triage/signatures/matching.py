@@ -70,6 +70,14 @@ _OWN = (
     "RuntimeWarning",
     "Unknown task",
 )
+#: What only Celery says, also where the head of its record was not copied.
+_OWN_BARE = (
+    "consumer: Cannot connect to ",
+    "beat: Connection error: ",
+    "Unrecoverable error: ",
+    "Can't decode message body: ",
+    "Failed to capture events: ",
+)
 #: What Celery says of itself in a pool process; all else there is the application's, whatever it looks like.
 _OWN_IN_POOL = ("Failed operation",)
 _OUTSIDE = re.compile(r"\S+celery/app/trace\.py:\d+: RuntimeWarning: Exception raised outside body: ")
@@ -90,6 +98,8 @@ _REPLY = re.compile(
     r"(?:\(error\) )?(?=(?:MISCONF|OOM|READONLY|NOAUTH|WRONGPASS|LOADING|MASTERDOWN|DENIED|NOPERM|CROSSSLOT"
     r"|CLUSTERDOWN|ERR) [A-Za-z'])"
 )
+#: A line that is nothing but an exception as Python represents it.
+_SHOWN = re.compile(r"\w{1,80}\([\"']")
 #: A program's name before what it says of a server's data.
 _PROGRAM = re.compile(r"^(?:initdb|postgres|pg_ctl|psql): (?:error: |fatal: )?")
 _SIGNS_OF_LIFE = re.compile(r"\s*-{14} \S+@\S+ v\d|celery beat v")
@@ -221,7 +231,9 @@ class _Finder:
             self.exceptions(block, "task" if in_task(block) else self.ends(number))
         elif block.kind == "line":
             context = self.ends(number)
-            if not self.text("line", block.message, context, block.place) and not self.bare(block, context):
+            if block.message.startswith(_OWN_BARE):
+                self.record(number, block)
+            elif not self.text("line", block.message, context, block.place) and not self.bare(block, context):
                 self.text("postgres", _PROGRAM.sub("", block.message), context, block.place, start=True)
         elif block.source in ("postgres", "redis", "rabbitmq"):
             self.text(block.source, block.message, "running", block.place)
@@ -273,6 +285,8 @@ class _Finder:
             return self.exception(
                 Exc("ResponseError", block.message[found.end() :], block.place), context
             )
+        if shown := from_repr(block.message) if _SHOWN.match(block.message) else None:
+            return self.exception(Exc(*shown, block.place), context)
         found = _BARE.match(block.message)
         return found is not None and self.exception(
             Exc(found["type"], found["message"], block.place), context

@@ -75,7 +75,7 @@ def unknown_blocks(
         if said is None or any(place in known for place in range(block.begin, block.end)):
             continue
         text, level = said
-        key = (shape_of(text), level, "task" if is_task(block.message) or in_task(block) else "process")
+        key = (shape_of(text), level, "task" if _is_of_task(block) else "process")
         groups.setdefault(key, []).append(block.place)
         texts.setdefault(key, text)
     shapes = [
@@ -92,6 +92,12 @@ def unknown_blocks(
         for key, places in groups.items()
     ]
     return tuple(sorted(shapes, key=lambda shape: (-shape.count, shape.lines)))
+
+
+def _is_of_task(block: Block) -> bool:
+    """Whether a task says it: all that a pool process logs beside Celery's own words is a task's."""
+    pool = block.source == "celery" and "PoolWorker" in block.process
+    return pool or is_task(block.message) or in_task(block)
 
 
 def shape_of(text: str) -> str:
