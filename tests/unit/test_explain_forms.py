@@ -20,6 +20,7 @@ Traceback (most recent call last):
 amqp.exceptions.PreconditionFailed: (0, 0): (406) PRECONDITION_FAILED - delivery acknowledgement on channel \
 1 timed out. Timeout value used: 1800000 ms. This timeout value can be configured
 """
+READY = "[2026-11-24 00:00:00,000: INFO/MainProcess] celery@a1 ready."
 NOT_LOADED = """\
 Usage: celery [OPTIONS] COMMAND [ARGS]...
 Try 'celery --help' for help.
@@ -45,6 +46,10 @@ BEFORE = {
     "a logging agent": "[2026-11-24 00:00:00.942315] [ljeugk] [c2] ",
     "stern": "worker-6d5f7c9b8d-x2x7l worker ",
     "a time only": "2026-11-24T00:00:00Z ",
+    "a container's name before Docker's time": "[worker] 2026-11-24T00:00:00.798900294Z ",
+    "Google's explorer": "INFO 2026-11-24T00:00:00.342089926Z [resource.labels.containerName: worker] ",
+    "Ruby's logger": "ERROR -- : ",
+    "an empty column": "  | ",
 }
 
 
@@ -64,7 +69,7 @@ def each(text: str, before: str, after: str = "") -> str:
 @pytest.mark.parametrize("before", BEFORE)
 def test_a_death_is_read_behind_any_prefix(before: str) -> None:
     """Known prefixes are taken off, unknown ones are learned from the paste."""
-    assert causes(each(DEATH, BEFORE[before])) == [("RMQ053", "1800000 ms")]
+    assert causes(each(DEATH, BEFORE[before])) == [("BRK012", "1800000 ms")]
 
 
 @pytest.mark.parametrize("before", BEFORE)
@@ -75,7 +80,7 @@ def test_a_refused_start_is_read_behind_any_prefix(before: str) -> None:
 
 def test_the_frame_of_a_terminal_table_is_taken_off() -> None:
     """k9s draws a box around what it shows."""
-    assert causes(each(DEATH, "│ ", "     │")) == [("RMQ053", "1800000 ms")]
+    assert causes(each(DEATH, "│ ", "     │")) == [("BRK012", "1800000 ms")]
 
 
 def test_talk_is_no_prefix() -> None:
@@ -86,7 +91,7 @@ def test_talk_is_no_prefix() -> None:
 
 def test_a_traceback_without_its_indentation_is_read() -> None:
     """Some viewers show lines without the blanks before them."""
-    assert causes("".join(f"{line.strip()}\n" for line in DEATH.splitlines())) == [("RMQ053", "1800000 ms")]
+    assert causes("".join(f"{line.strip()}\n" for line in DEATH.splitlines())) == [("BRK012", "1800000 ms")]
 
 
 def test_a_traceback_with_its_exception_first_is_read() -> None:
@@ -201,3 +206,59 @@ def test_a_connection_that_broke_is_not_called_an_address_without_a_server() -> 
         "ConnectionResetError: [Errno 104] Connection reset by peer\n"
     )
     assert causes(text) == [("WRK055", "broker")]
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        ("consumer: Cannot connect to amqp://x:**@mq:5672//: [Errno 111] Connection refused.", ("BRK001", "mq")),
+        ("NOAUTH Authentication required.", ("BRK002", "NOAUTH")),
+        ("(error) MISCONF Errors writing to the AOF file: No space left on device", ("RDS051", "AOF")),
+        ('relation "orders" does not exist', ("DBS005", "orders")),
+        (
+            'connection to server at "db" (10.0.0.2), port 5432 failed: FATAL:  database "shop" does not exist',
+            ("DBS001", "shop"),
+        ),
+        (
+            "OperationalError('(psycopg2.OperationalError) FATAL:  sorry, too many clients already\\n')",
+            ("DBS003", ""),
+        ),
+        ("You are using `-A` as an option of the worker sub-command:", ("CMD001", "-A")),
+    ],
+)
+def test_a_single_line_is_enough(text: str, cause: tuple[str, str]) -> None:
+    """People paste the one line that they think matters."""
+    assert causes(f"{text}\n") == [cause]
+
+
+def test_a_refused_content_type_is_not_called_root_with_pickle() -> None:
+    """Both speak of content that is refused; only one is about who runs the worker."""
+    text = (
+        "kombu.exceptions.ContentDisallowed: Refusing to deserialize untrusted content of type text/plain "
+        "(text/plain)\n"
+    )
+    assert causes(text) == [("WRK050", "text/plain")]
+
+
+def test_a_broker_that_did_not_come_up_is_not_called_ok() -> None:
+    """RabbitMQ's errors before it is ready are its own, whether anybody knows them or not."""
+    text = "2026-11-24 00:00:00.543668+00:00 [error] <0.131.0> something new went wrong at the start\n"
+    assert verdict(text) == "unknown"
+    later = "2026-11-24 00:00:09.543668+00:00 [info] <0.9.0>  Server startup complete; 3 plugins started.\n"
+    assert verdict(text + later) == "ok"
+
+
+def test_who_waits_is_not_called_unhealthy() -> None:
+    """Compose 1 names the service that was not started, and the container that is unhealthy."""
+    assert causes('ERROR: for worker  Container "1b627a3a998f" is unhealthy.\n') == [("CPS055", "1b627a3a998f")]
+
+
+def test_a_pool_process_that_logs_an_error_is_a_task() -> None:
+    """Airflow's executor logs what a task raised in words of its own."""
+    text = (
+        f"{READY}\n[2026-11-24 00:00:05,000: ERROR/ForkPoolWorker-1] [3c4ce8e8] Failed to execute task.\n"
+        "Traceback (most recent call last):\n"
+        '  File "/usr/lib/python3.12/subprocess.py", line 571, in run\n    raise CalledProcessError(\n'
+        "subprocess.CalledProcessError: Command returned non-zero exit status 1.\n"
+    )
+    assert verdict(text) == "ok"

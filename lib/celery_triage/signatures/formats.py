@@ -19,7 +19,7 @@ _POSTGRES = re.compile(
 _REDIS = re.compile(r"\d+:[MSCX] \d\d \w{3} (?:\d{4} )?\d\d:\d\d:\d\d\.\d{3} ([*#.-]) ")
 _RABBIT = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3,6}(?:[+-]\d\d:\d\d)? \[(\w+)\] <[\d.]+> ")
 #: PostgreSQL's words without its time, as ``psql`` or a client shows them; ``ERROR:`` alone is anybody's.
-_POSTGRES_BARE = re.compile(r"(?:(LOG|FATAL|PANIC|DETAIL|HINT):  ?|(ERROR|WARNING):  )(?=[A-Za-z\"])")
+_POSTGRES_BARE = re.compile(r" {0,4}(?:(LOG|FATAL|PANIC|DETAIL|HINT):  ?|(ERROR|WARNING):  )(?=[A-Za-z\"])")
 _ANY_LEVEL = "DEBUG|INFO|WARN|WARNING|ERROR|CRITICAL|FATAL"
 _OTHER = re.compile(
     r"(?:\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[.,\d]*\S{0,6}\s.{0,60}?"

@@ -91,7 +91,8 @@ _IMPORTING = re.compile(
 _BARE = re.compile(
     r"(?P<type>[A-Za-z_][\w.]{0,120}(?:Error|Exception|NotFound|Refused|Disallowed|Registered|Exceeded|Mismatch"
     r"|Conflict|Full|Login|gaierror)|(?:[a-z_]\w{0,60}\.){1,6}(?:[A-Z]\w{1,60}|error)"
-    r"|_?[gn]?dbm\.error|psql: error|psql|pg_dump|createdb): (?P<message>.+)"
+    r"|_?[gn]?dbm\.error|psql: error|psql|pg_dump|createdb"
+    r"|connection to server at \"[^\"]{1,255}\"(?: \([^)]{1,60}\))?, port \d+ failed): (?P<message>.+)"
 )
 #: An error reply of Redis alone, as its own command line shows it.
 _REPLY = re.compile(
