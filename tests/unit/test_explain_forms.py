@@ -211,12 +211,12 @@ def test_a_connection_that_broke_is_not_called_an_address_without_a_server() -> 
 @pytest.mark.parametrize(
     ("text", "cause"),
     [
-        ("consumer: Cannot connect to amqp://x:**@mq:5672//: [Errno 111] Connection refused.", ("BRK001", "mq")),
+        ("consumer: Cannot connect to amqp://@mq:5672//: [Errno 111] Connection refused.", ("BRK001", "mq")),
         ("NOAUTH Authentication required.", ("BRK002", "NOAUTH")),
         ("(error) MISCONF Errors writing to the AOF file: No space left on device", ("RDS051", "AOF")),
         ('relation "orders" does not exist', ("DBS005", "orders")),
         (
-            'connection to server at "db" (10.0.0.2), port 5432 failed: FATAL:  database "shop" does not exist',
+            'connection to server at "db", port 5432 failed: FATAL:  database "shop" does not exist',
             ("DBS001", "shop"),
         ),
         (
@@ -250,7 +250,8 @@ def test_a_broker_that_did_not_come_up_is_not_called_ok() -> None:
 
 def test_who_waits_is_not_called_unhealthy() -> None:
     """Compose 1 names the service that was not started, and the container that is unhealthy."""
-    assert causes('ERROR: for worker  Container "1b627a3a998f" is unhealthy.\n') == [("CPS055", "1b627a3a998f")]
+    text = 'ERROR: for worker  Container "1b627a3a998f" is unhealthy.\n'
+    assert causes(text) == [("CPS055", "1b627a3a998f")]
 
 
 def test_a_pool_process_that_logs_an_error_is_a_task() -> None:
