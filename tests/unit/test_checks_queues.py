@@ -6,6 +6,7 @@ from evidence import TAKEN_S, WORKERS, Incident, hostname, iso, without_section
 
 from celery_triage import causes
 from celery_triage.checks import RULES, Look, judge
+from celery_triage.lives import seconds_of
 
 
 def samples(*depths):
@@ -178,6 +179,22 @@ def other_number(*labels):
     return stack
 
 
+class Running:
+    """Workers run one unacknowledged task each: ``ids`` by worker, ``seconds`` it runs already."""
+
+    def __init__(self, seconds=4000.0, acknowledged=False, conf=None, **ids):
+        self.seconds, self.acknowledged, self.conf, self.ids = seconds, acknowledged, conf or {}, ids
+
+    def evidence(self):
+        evidence = Incident().evidence()
+        start = seconds_of(evidence.section("celery").taken_at) - self.seconds
+        task = {"name": "shop.tasks.export", "time_start": start, "acknowledged": self.acknowledged}
+        return replies(evidence, **{
+            label: {"active": [{**task, "id": id}], "active_count": 1, "conf": self.conf}
+            for label, id in self.ids.items()})
+
+
+FIRES |= {"BRK013": lambda: Running(email_worker="4f1c", data_sync_worker="4f1c")}
 FIRES |= {"BRK004": lambda: other_number("celery_beat"), "BRK005": growing}
 
 
@@ -246,3 +263,27 @@ def test_two_servers_are_not_two_databases():
     stack = Incident().url("CELERY_BROKER_URL", "redis:6379/0", "cache:6379/1", ("flower",))
     stack.redis["services"] = ["celery_beat", *WORKERS]
     assert judged(stack, "BRK004")[1].outcome == "quiet"
+
+
+def test_a_task_that_outlives_the_visibility_timeout_is_given_out_again():
+    """An hour by default; that it runs twice proves it."""
+    (finding,), _ = judged(Running(email_worker="4f1c").evidence(), "BRK013")
+    assert (finding.object, finding.certainty, finding.services) == (
+        "shop.tasks.export", "inferred", ("email_worker",))
+    twice = Running(seconds=20, email_worker="4f1c", data_sync_worker="4f1c")
+    (finding,), _ = judged(twice.evidence(), "BRK013")
+    assert finding.certainty == "confirmed" and "twice at this moment" in finding.title
+
+
+def test_the_timeout_of_the_worker_itself_counts():
+    """Longer or shorter than the default."""
+    longer = {"broker_transport_options": {"visibility_timeout": 43200}}
+    shorter = {"broker_transport_options": {"visibility_timeout": 60}}
+    assert judged(Running(conf=longer, email_worker="4f1c").evidence(), "BRK013")[0] == ()
+    (finding,), _ = judged(Running(seconds=90, conf=shorter, email_worker="4f1c").evidence(), "BRK013")
+    assert "60 s" in finding.remedy.summary
+
+
+def test_an_acknowledged_task_may_run_as_long_as_it_likes():
+    """Nothing of it is in the broker any more."""
+    assert judged(Running(acknowledged=True, email_worker="4f1c").evidence(), "BRK013")[0] == ()

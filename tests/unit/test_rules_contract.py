@@ -48,6 +48,7 @@ GIVEN_OUT = {
     "BRK010": "broker-no-permission",
     "BRK011": "broker-guest-remote",
     "BRK012": "acknowledgement-timeout",
+    "BRK013": "task-redelivered",
     "CHG001": "edited-not-recreated",
     "CHG002": "old-image",
     "CHG003": "service-missing",

@@ -97,6 +97,11 @@ def _missing(look: Look, server: Mapping[str, Any], name: str, services: Sequenc
             f"{listed(sorted(idle))} {verb(sorted(idle), 'carries', 'carry')} the same URL and "
             f"{verb(sorted(idle), 'starts', 'start')} without the database."
         )
+    owner = look.stack.get(server.get("container") or "")
+    if owner is not None and owner.env.get("POSTGRES_DB") == name:
+        why = f"POSTGRES_DB of {container} is {name}, too, and had no effect: its data folder is older"
+        proof.append(Proof("containers", why))
+        detail = f"{detail} {why}.".strip()
     remedy = _create(look, server, name, services)
     # Where another name may be the right one, that the missing one exists proves nothing.
     proven = () if remedy.kind == "choice" else _exists(look, server, name)
