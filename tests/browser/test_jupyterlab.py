@@ -1,9 +1,8 @@
-"""JupyterLab for real: runbooks opened in Chromium and run by its menu, on the recorded incident, without an
-engine and, where a project is named, live."""
+"""JupyterLab for real: every runbook opened in Chromium and run by its menu, on the recorded incident, and
+one without an engine. Live, on a broken stack: ``tests/lab/test_notebooks.py``."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,12 +10,7 @@ import pytest
 from chromium import REQUIRED, browser
 from jupyter_page import EVIDENCE, RUNBOOKS, Server, opened, server, wait_for_kernel
 
-#: Every runbook with CELERY_TRIAGE_ALL_NOTEBOOKS=1 (about 15 s each); these where nothing says so.
-ALL = os.environ.get("CELERY_TRIAGE_ALL_NOTEBOOKS") == "1"
-SOME = ("00_triage", "60_queues")
-BOOKS = [path.name for path in RUNBOOKS if ALL or path.stem in SOME]
-#: A Compose project of this machine that the runbooks look at too.
-PROJECT = os.environ.get("CELERY_TRIAGE_LIVE_PROJECT", "")
+BOOKS = [path.name for path in RUNBOOKS]
 
 
 def _jupyterlab() -> None:
@@ -108,14 +102,3 @@ def test_without_an_engine_one_sentence_says_so_and_nothing_else_is_shown(chromi
             assert len(said.strip().splitlines()) == 1
             assert "no Docker Engine answers" in said and f"set evidence = '{EVIDENCE}'" in said
             assert [text for text in held.outputs() if text.strip()] == [said]
-
-
-@pytest.mark.skipif(not PROJECT, reason="CELERY_TRIAGE_LIVE_PROJECT names no Compose project")
-def test_every_runbook_runs_live(chromium, tmp_path):
-    """On a stack of this machine, its project written into the parameters as a person would."""
-    with server(tmp_path / "lab", PROJECT) as at:
-        for path in RUNBOOKS:
-            with opened(chromium, at, path.name) as held:
-                held.run_all()
-                assert (path.name, held.errors(), held.said) == (path.name, [], [])
-                assert f"{PROJECT}, live." in held.outputs()[1]

@@ -201,8 +201,17 @@ def test_old_reports_go_by_age_and_by_count_but_never_the_newest(tmp_path):
 def test_the_last_report_of_a_cause_still_open_is_kept(tmp_path):
     """It holds the proof of what is still wrong, however old."""
     week(tmp_path)
-    archive.prune(tmp_path, [OPEN], 1, 1, NOW)
+    archive.prune(tmp_path, [("ai_backend", OPEN)], 1, 1, NOW)
     assert left(tmp_path) == [18, 22]
+
+
+def test_a_report_of_another_stack_or_of_a_recording_is_no_last_report_of_a_cause(tmp_path):
+    """Two projects with the same names have the same fingerprints; each keeps its own proof."""
+    week(tmp_path)
+    published(tmp_path, "2026-11-23T100000Z_b", taken_at="2026-11-23T10:00:00Z", target="staging")
+    published(tmp_path, "2026-11-24T100000Z_a", taken_at="2026-11-24T10:00:00Z", origin="recorded")
+    archive.prune(tmp_path, [("ai_backend", OPEN)], 1, 1, NOW)
+    assert left(tmp_path) == [18, 22, 23, 24]
 
 
 def test_nothing_is_deleted_that_the_tool_did_not_make(tmp_path):
@@ -214,9 +223,11 @@ def test_nothing_is_deleted_that_the_tool_did_not_make(tmp_path):
     outside = tmp_path.parent / f"{tmp_path.name}-outside"
     outside.mkdir()
     (tmp_path / "2026-11-18T100000Z_a" / "evidence").symlink_to(outside)
+    (tmp_path / "2026-11-19T100000Z_a" / "evidence").mkdir()
+    (tmp_path / "2026-11-19T100000Z_a" / "evidence" / "what-I-saw.md").write_text("keep")
     (tmp_path / "2026-01-01T000000Z_of_mine").mkdir()
     archive.prune(tmp_path, (), 1, 1, NOW)
-    assert left(tmp_path) == [1, 16, 17, 18, 22] and outside.is_dir()
+    assert left(tmp_path) == [1, 16, 17, 18, 19, 22] and outside.is_dir()
 
 
 def test_without_limits_nothing_is_deleted(tmp_path):

@@ -103,13 +103,15 @@ def save(out: Path, job: str, kept: Kept) -> None:
         making.unlink(missing_ok=True)
 
 
-def needed(out: Path) -> frozenset[str]:
-    """Fingerprints of all findings that are open in any job, flapping ones too."""
-    found: set[str] = set()
+def needed(out: Path) -> frozenset[tuple[str, str]]:
+    """Target and fingerprint of all findings that are open in any job, flapping ones too."""
+    found: set[tuple[str, str]] = set()
     for file in (out / FOLDER).glob("*.json"):
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
             state = _kept(json.loads(_text(file))).state
-            found |= {one.fingerprint for one in state.seen.values() if one.status(state.taken_at)}
+            found |= {
+                (state.target, one.fingerprint) for one in state.seen.values() if one.status(state.taken_at)
+            }
     return frozenset(found)
 
 

@@ -128,7 +128,14 @@ def endings(lives: Sequence[Life]) -> str:
     ended = [life for life in lives if not life.running]
     known = Counter(end_of(life) for life in ended if life.exit_code is not None).most_common()
     unknown = Counter(end_of(life) for life in ended if life.exit_code is None).most_common()
-    return "\n".join(f"{words} ×\xa0{number}" if number > 1 else words for words, number in known + unknown)
+    counted = ((_unbroken(words), number) for words, number in known + unknown)
+    return "\n".join(f"{words} ×\xa0{number}" if number > 1 else words for words, number in counted)
+
+
+def _unbroken(words: str) -> str:
+    """What stands in brackets on one line."""
+    head, mark, tail = words.partition("(")
+    return head + mark + tail.replace(" ", "\xa0")
 
 
 def table_of_lives(look: Look, service: str = "", last: int = 12) -> Shown:

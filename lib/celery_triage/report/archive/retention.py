@@ -17,19 +17,20 @@ from .publishing import locked, write
 #: What a report folder holds. A file beside these is somebody's, and keeps the whole folder.
 OURS = re.compile(
     r"(?:index|rules|resolution|\d\d_\w+)\.html|summary\.json|calls\.txt|fix\.patch"
-    r"|notebooks/\d\d_\w+\.ipynb|evidence/[\w./@+-]+"
+    r"|notebooks/\d\d_\w+\.ipynb"
+    r"|evidence/(?:manifest\.json|calls\.txt|sections/[\w.-]+\.json|logs/[\w.-]+\.jsonl)"
 )
 
 
 def prune(
-    folder: Path, open_now: Collection[str], days: float, count: int, now: datetime | None = None
+    folder: Path, open_now: Collection[tuple[str, str]], days: float, count: int, now: datetime | None = None
 ) -> tuple[str, ...]:
     """Delete reports that are older than ``days``, and the oldest of a target that has more than ``count``
     (0: no such limit). The names of what was deleted.
 
-    Kept whatever their age: the newest report of each target, the last one in which a finding of ``open_now``
-    (fingerprints) stands, and every folder with a file that is not the tool's own. Lines of deleted reports
-    leave the list. Raises OSError where the list cannot be written.
+    Kept whatever their age: the newest report of each target, the last one of a target in which a finding of
+    ``open_now`` (target and fingerprint) stands, and every folder with a file that is not the tool's own.
+    Lines of deleted reports leave the list. Raises OSError where the list cannot be written.
     """
     if not (days or count):
         return ()
@@ -44,13 +45,14 @@ def prune(
 
 
 def _too_old(
-    lines: Sequence[Mapping[str, Any]], open_now: set[str], days: float, count: int, now: datetime
+    lines: Sequence[Mapping[str, Any]], open_now: set[tuple[str, str]], days: float, count: int, now: datetime
 ) -> list[str]:
     found, of_target, wanted = [], {}, set(open_now)
     for entry in reversed(lines):  # newest first
         target = (entry.get("target"), entry.get("origin"))
         place = of_target[target] = of_target.get(target, 0) + 1
-        there = {since.fingerprint(one) for one in since.reported(entry)}
+        there = {(str(entry.get("target")), since.fingerprint(one)) for one in since.reported(entry)}
+        there = there if entry.get("origin") == "live" else set()  # a recording proves nothing of the stack
         last_of_open, wanted = bool(there & wanted), wanted - there
         taken = units.when(str(entry.get("taken_at")))
         aged = bool(days) and taken is not None and (now - taken).total_seconds() > days * 86400
