@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from celery_triage.explain.judged import Judged
 from celery_triage.explain.judging import judge
-from celery_triage.explain.learned import LOOK, learn
+from celery_triage.explain.learned import LOOK, learn, window_of
 from celery_triage.explain.prefixes import told
 from celery_triage.explain.reading import Read, read, rest_of
 from celery_triage.explain.subjects import Subject, Subjects
@@ -68,10 +68,15 @@ def _feed(subjects: Subjects, source: str, stream: BinaryIO, one: Read) -> None:
         return
     first += islice(lines, LOOK)
     learned = learn(told(clean(line.raw[:LONGEST_LOOKED])).text for line in first)
+    window = window_of(clean(line.raw[:LONGEST_LOOKED]) for line in first)
+    waiting: list | None = None  # the line before, which may go on in this one
+    width = 0
     for line in chain(first, lines):
         if line.after_gap:
             subjects.put(source, name, replica, line.number - 1, "", "")
-        text = told(clean(line.raw), learned)
+        cleaned = clean(line.raw)
+        text = told(cleaned, learned)
+        filled, width = window and width == window, len(cleaned)
         if text.names:
             name, replica, part = text.names.strip(), "", ""
             named = ("", "")
@@ -80,6 +85,9 @@ def _feed(subjects: Subjects, source: str, stream: BinaryIO, one: Read) -> None:
             named = name_now, replica_now = text.name, text.replica
         elif named[0] and text.text and not text.time and head(text.text) is None:
             name_now, replica_now = named  # a terminal broke the line before it
+            if filled and waiting is not None:
+                waiting[4] += text.text
+                continue
         else:
             name_now, replica_now = name, replica
         if text.partial and len(part) < LONGEST_PART:
@@ -88,6 +96,10 @@ def _feed(subjects: Subjects, source: str, stream: BinaryIO, one: Read) -> None:
         whole, number = part + text.text, begun or line.number
         part, begun = "", 0
         for piece in (whole, *text.more):
-            subjects.put(source, name_now, replica_now, number, piece, text.time)
+            if waiting is not None:
+                subjects.put(*waiting)
+            waiting = [source, name_now, replica_now, number, piece, text.time]
+    if waiting is not None:
+        subjects.put(*waiting)
     if part:
         subjects.put(source, name, replica, begun, part, "")

@@ -46,6 +46,13 @@ def learn(lines: Iterable[str]) -> tuple[re.Pattern[str], ...]:
     return tuple(re.compile(shape) for shape in found)
 
 
+def window_of(lines: Iterable[str]) -> int:
+    """The width at which a terminal broke lines: the longest, where several lines have exactly that; 0."""
+    widths = [len(text) for text in lines]
+    widest = max(widths, default=0)
+    return widest if 60 <= widest <= 300 and 2 <= widths.count(widest) <= len(widths) * 2 // 3 else 0
+
+
 def _margin(lines: list[str]) -> int:
     """The blanks before every line, where one of them begins something: a paste that was moved in."""
     told = [text for text in lines if text.strip()]

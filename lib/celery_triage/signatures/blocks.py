@@ -85,6 +85,11 @@ class _Cutter:
             return self.usage(place)
         if place + 1 < len(self.texts) and _NAMED.match(text) and _FRAME.match(self.texts[place + 1]):
             return self.turned(place)
+        if _NAMED.match(text) and text.endswith(":") and place + 1 < len(self.texts):
+            block = Block("traceback", place, place + 1, place=place)
+            block.exceptions.append(Exc(text.rstrip(":"), "", place))
+            block.end = self.rest_of_message(place + 1, len(self.texts), block.exceptions[0])
+            return block
         return Block("line", place, place + 1, text, place=place)
 
     def refused(self, place: int) -> bool:

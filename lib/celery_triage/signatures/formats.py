@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-_CELERY = re.compile(r"\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}): (\w+)/([\w:.-]+)\] ?")
+_CELERY = re.compile(r"\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}): (\w+)/([\w:.()-]+)\] ?")
 #: The same, its beginning lost where it was copied.
 _CELERY_CUT = re.compile(
     r"(?:[\d: ,-]{0,24}: )?(DEBUG|INFO|WARNING|ERROR|CRITICAL)/"
@@ -107,7 +107,8 @@ def head(text: str) -> Block | None:
     first = text[:1]
     if first == "[":
         if found := _CELERY.match(text):
-            return Block("record", 0, 0, text[found.end() :], "celery", found[2], found[3])
+            process = found[3].partition("(")[0]  # Celery 3 adds the number of the process
+            return Block("record", 0, 0, text[found.end() :], "celery", found[2], process)
         if found := _TORNADO.match(text):
             return Block("record", 0, 0, text[found.end() :], "flower", _LEVELS[found[1]])
         if _GUNICORN.match(text):

@@ -11,6 +11,16 @@ from celery_triage.signatures.blocks import blocks
 from celery_triage.signatures.catalogue import Signature, catalogue
 from celery_triage.signatures.formats import Block, Exc, from_repr
 from celery_triage.signatures.sieve import Sieve
+from celery_triage.signatures.speakers import (
+    DEATHS,
+    OUTSIDE,
+    OWN,
+    OWN_BARE,
+    OWN_IN_POOL,
+    in_task,
+    is_task,
+    of_main,
+)
 
 #: ``death``: the process's own last words, it ends with them; ``running``: its own words, it goes on;
 #: ``task``: what a task raised or an application logged with a traceback, in a process that goes on;
@@ -19,69 +29,6 @@ CONTEXTS = ("death", "running", "task", "quoted")
 #: Of more places than that only the first and the last ones are kept.
 MOST_PLACES = 200
 
-#: Records in which Celery itself says that it ends.
-_DEATHS = ("Unrecoverable error", "beat raised exception")
-#: Beginnings of records in which Celery speaks of itself, with the traceback that follows. All else is the
-#: application's. Sources: worker and beat of 5.4 to 5.7, recorded runs.
-_OWN = (
-    *_DEATHS,
-    "consumer: ",
-    "Failed operation",
-    "Pool callback raised exception",
-    "beat: ",
-    "Control command error",
-    "Timer callback",
-    "Task handler raised error",
-    "Received unregistered task",
-    "Process '",
-    "Process Beat",
-    "Connection to broker",
-    "Message Error",
-    "Substantial drift",
-    "Soft time limit",
-    "Hard time limit",
-    "Timed out waiting",
-    "Error cleaning",
-    "Restoring ",
-    "Clean-up",
-    "Cannot connect",
-    "Received and deleted unknown message",
-    "Can't decode message body",
-    "Refusing to accept",
-    "worker: ",
-    "Retry in",
-    "Backend",
-    "Couldn't",
-    "Received invalid task message",
-    "removing corrupted schedule",
-    "Inspect method",
-    "Failed to capture events",
-    "Broker",
-    "mingle",
-    "missed heartbeat",
-    "No hostname was supplied",
-    "Global QoS",
-    "Removing corrupted",
-    "Scheduler: ",
-    "Task queue",
-    "Heartbeat",
-    "pidbox received method",
-    "Connected to",
-    "RuntimeWarning",
-    "Unknown task",
-)
-#: What only Celery says, also where the head of its record was not copied.
-_OWN_BARE = (
-    "consumer: Cannot connect to ",
-    "beat: Connection error: ",
-    "Unrecoverable error: ",
-    "Can't decode message body: ",
-    "Failed to capture events: ",
-)
-#: What Celery says of itself in a pool process; all else there is the application's, whatever it looks like.
-_OWN_IN_POOL = ("Failed operation",)
-_OUTSIDE = re.compile(r"\S+celery/app/trace\.py:\d+: RuntimeWarning: Exception raised outside body: ")
-_TASK = re.compile(r"Task \S+\[[0-9a-f-]{8,40}\] ")
 _LOADING = re.compile(r"While trying to load the module (\S+) the following error occurred")
 _MISSING = re.compile(r"ModuleNotFoundError: No module named '([^']+)'")
 #: Python's and kombu's own machinery of importing, which raises for others.
@@ -232,7 +179,7 @@ class _Finder:
             self.exceptions(block, "task" if in_task(block) else self.ends(number))
         elif block.kind == "line":
             context = self.ends(number)
-            if block.message.startswith(_OWN_BARE):
+            if block.message.startswith(OWN_BARE):
                 self.record(number, block)
             elif not self.text("line", block.message, context, block.place) and not self.bare(block, context):
                 self.text("postgres", _PROGRAM.sub("", block.message), context, block.place, start=True)
@@ -257,7 +204,8 @@ class _Finder:
 
     def record(self, number: int, block: Block) -> None:
         message = block.message
-        if message.startswith(_DEATHS) and _main(block):
+        opening = message[:160].replace("\n", "")  # a narrow window may have broken it
+        if opening.startswith(DEATHS) and of_main(block):
             context = self.ends(number)
             if not self.exceptions(block, context) and not self.shown(block, context):
                 self.text("own", message, context, block.place, anywhere=True)
@@ -265,7 +213,7 @@ class _Finder:
             self.text("message", message, "running", block.place)
             if not self.exceptions(block, "task"):
                 self.text("exception", message, "task", block.place, anywhere=True)
-        elif _OUTSIDE.match(message) or message.startswith(_OWN if _main(block) else _OWN_IN_POOL):
+        elif OUTSIDE.match(message) or opening.startswith(OWN if of_main(block) else OWN_IN_POOL):
             # What it says of itself is closer than an exception's general sense.
             if (
                 not self.exceptions(block, "running", general=False)
@@ -275,7 +223,7 @@ class _Finder:
                 self.text("own", message, "running", block.place, anywhere=True)
         elif block.source == "app" and block.exceptions:
             self.exceptions(block, "task")
-        elif _main(block) and self.text("message", message, "running", block.place):
+        elif of_main(block) and self.text("message", message, "running", block.place):
             pass
         elif not self.exceptions(block, "task"):  # an application's own ``log.exception``, or words
             self.quoted(message, block.place)
@@ -359,27 +307,6 @@ def _readings(text: str) -> tuple[str, ...]:
     return (text, text.replace("\n", " "), text.replace("\n", ""))
 
 
-def _main(block: Block) -> bool:
-    """Whether the process itself speaks, not one of its pool's."""
-    return block.source == "flower" or block.process in ("MainProcess", "Beat", "")
-
-
-def in_task(block: Block) -> bool:
-    """Whether a traceback came out of a task: it runs through Celery's tracer into other code, and not into
-    the storing of its result."""
-    for exception in block.exceptions:
-        places = [at for at, file in enumerate(exception.files) if file.endswith("/celery/app/trace.py")]
-        after = exception.files[places[-1] + 1 :] if places else []
-        if after and not any("/celery/backends/" in file for file in after):
-            return True
-    return False
-
-
-def is_task(message: str) -> bool:
-    """Whether a record's message is Celery's word about one task."""
-    return bool(_TASK.match(message))
-
-
 def _raised_in(exception: Exc) -> str:
     """The file whose frame raised it, the machinery of importing left out; empty without a traceback."""
     return next((file for file in reversed(exception.files) if not _IMPORTING.search(file)), "")
@@ -392,7 +319,7 @@ def _shows_life(block: Block) -> bool:
     return (
         block.kind == "record"
         and block.source in ("celery", "flower")
-        and not block.message.startswith(_DEATHS)
+        and not block.message.startswith(DEATHS)
     )
 
 

@@ -9,14 +9,16 @@ from dataclasses import dataclass
 from celery_triage.signatures.blocks import CHAINED, blocks
 from celery_triage.signatures.catalogue import Signature
 from celery_triage.signatures.formats import Block
-from celery_triage.signatures.matching import in_task, is_task, match_blocks
+from celery_triage.signatures.matching import match_blocks
+from celery_triage.signatures.speakers import in_task, is_task
 
 _BAD = ("ERROR", "CRITICAL", "FATAL", "PANIC")
 _LINE = re.compile(
     r"(?i)(?:^|[\s\[(:])(?:error|fatal|panic|critical|exception|traceback|cannot|can't|could not|failed"
     r"|failure|refused|denied|not found|no such|unable|killed|segmentation fault|out of memory"
     r"|timed out|timeout reached|timeout exceeded|gave up|giving up|aborting|crashed|crashing)\b"
-    r"|^[A-Za-z_][\w.]*(?:Error|Exception)\b|(?-i:^(?:[a-z_]\w*\.)+[A-Z]\w+: )"
+    r"|^[A-Za-z_][\w.]*(?:Error|Exception)\b"
+    r"|(?-i:^(?:[a-z_]\w*\.)+[A-Z]\w+: |\b[A-Z]\w*(?:Error|Exception)\b)"
 )
 _VARIABLE = (
     (re.compile(r"0x[0-9a-fA-F]+"), "0x…"),
