@@ -16,6 +16,7 @@ from celery_triage.signatures import Match
 from celery_triage.stack import Service
 
 _READ_ONLY = "Read-only file system"
+_WORDS = (_READ_ONLY, "Permission denied")
 #: The code of the messages (see ``data/codes.yml``).
 SAID = "CPS060"
 
@@ -61,7 +62,10 @@ def not_writable(look: Look) -> Iterator[Finding]:
         if told is None or not told.failed or service.item.get("vanished"):
             continue
         look.section(f"logs/{service.label}")
-        said = [one for one in course.deaths(told) if one.code == SAID and one.object.startswith("/")]
+        # The file of a worker's --statedb is opened as beat's schedule is, and fails in the same words.
+        codes = (SAID,) if service.has_beat else (SAID, "BEA002")
+        said = [one for one in course.deaths(told) if one.code in codes and one.object.startswith("/")]
+        said = [one for one in said if any(words in one.text for words in _WORDS)]
         if said:
             yield _finding(look, service, said[-1])
 
