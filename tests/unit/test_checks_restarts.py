@@ -336,8 +336,8 @@ def test_a_job_that_works_for_an_hour_and_begins_again_is_no_loop():
 )
 def test_a_pid_or_state_file_of_a_worker_is_told_alike(words):
     """`--pidfile` and `--statedb` fail in words of their own (Celery 5.7); neither is beat's schedule."""
-    lines = ["Traceback (most recent call last):", '  File "/usr/lib/python3.11/dbm/__init__.py", line 95, in open',
-             "    return mod.open(file, flag, mode)", words]  # fmt: skip
+    frame = '  File "/usr/lib/python3.11/dbm/__init__.py", line 95, in open'
+    lines = ["Traceback (most recent call last):", frame, "    return mod.open(file, flag, mode)", words]
     stack = Incident().loop("email_worker", 1, lines)
     diagnosis = diagnose(stack.item("email_worker", read_only=True, tmpfs=[]).evidence())
     assert [(one.name, one.object) for one in diagnosis.cause_findings] == [("not-writable", "/tmp")]
