@@ -138,11 +138,16 @@ UNKNOWN = [
     "",
     "Did you remember to import the module containing this task?",
 ]
-REFUSED = record(
-    "Can't decode message body: ContentDisallowed('Refusing to deserialize disabled content of type pickle "
-    "(application/x-python-serialize)') [type:'application/x-python-serialize' encoding:'binary' headers:{}]",
-    "CRITICAL",
-)
+UNTRUSTED = "Refusing to deserialize untrusted content of type pickle (application/x-python-serialize)"
+REFUSED = [
+    record(f"Received invalid task message: {UNTRUSTED}"),
+    "The message has been ignored and discarded.",
+    "",
+    "Traceback (most recent call last):",
+    '  File "/usr/local/lib/python3.11/dist-packages/kombu/serialization.py", line 255, in loads',
+    "    raise self._for_untrusted_content(content_type, 'untrusted')",
+    f"kombu.exceptions.ContentDisallowed: {UNTRUSTED}",
+]
 LIMIT = "Hard time limit (3s) exceeded for shared.tasks.slow[b8f84da2-67dc-44b2-b3c6-{:012}]"
 
 
@@ -151,7 +156,7 @@ def unregistered(at=TAKEN_S - 30):
 
 
 def refused():
-    return Incident().say("email_worker", REFUSED, at=TAKEN_S - 30)
+    return Incident().say("email_worker", *REFUSED, at=TAKEN_S - 30)
 
 
 def limited(count=4):

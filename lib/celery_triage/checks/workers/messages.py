@@ -169,8 +169,8 @@ def content_refused(look: Look) -> Iterator[Finding]:
     The message is acknowledged and thrown away. Nobody gets an error; the worker is healthy.
 
     ## Looks like
-    `Can't decode message body: ContentDisallowed('Refusing to deserialize disabled content of type pickle
-    (application/x-python-serialize)')`.
+    `Received invalid task message: Refusing to deserialize untrusted content of type pickle
+    (application/x-python-serialize)`, then `The message has been ignored and discarded.` (Celery 5.7).
 
     ## Confirm
     `celery -A APP inspect conf` shows `accept_content`; the sender's `task_serializer` and `serializer=`.
@@ -211,7 +211,7 @@ def content_refused(look: Look) -> Iterator[Finding]:
                 f"or list {kind or 'the other form'} in `accept_content` of {listed(names)}, where whoever "
                 "writes to the broker is trusted. What was thrown away has to be sent again.",
             ),
-            verify=(*_still(workers, "decode message body"), *alive(workers)),
+            verify=(*_still(workers, "Refusing to deserialize"), *alive(workers)),
         )
 
 
