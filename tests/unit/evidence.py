@@ -629,6 +629,7 @@ class Incident:
                 for name, (login, root) in self.roles.items()
             },
             "connections": {"max": 100, "reserved": 3, "used": 7, "by_database": {"ai_backend": 6}},
+            "waiting": [],
             **self.postgres,
         }
 

@@ -103,7 +103,19 @@ def no_table(*there, table="invoices", **entry):
     return stack.section("results", "ok", "", {"servers": [{**told, "relations": relations, **entry}]})
 
 
-FIRES = {"DBS001": missing, "DBS002": no_role, "DBS003": full, "DBS004": down, "DBS005": no_table}
+def locked(state="idle in transaction", seconds=40.0, **by):
+    """A worker's statement waits for another session."""
+    stack = Incident()
+    address = stack.evidence().data("containers")["items"][2]["networks"]["database-net"]["ip"]
+    by = {"pid": 71, "state": state, "seconds": 300.0, "user": "postgres", "application": "psql",
+          "address": None, **by}
+    stack.postgres = {"waiting": [
+        {"database": "ai_backend", "pid": 90, "seconds": seconds, "address": address, "by": by}]}
+    return stack
+
+
+FIRES = {"DBS054": locked}
+FIRES |= {"DBS001": missing, "DBS002": no_role, "DBS003": full, "DBS004": down, "DBS005": no_table}
 
 
 def only(stack):
@@ -284,3 +296,26 @@ def test_a_text_about_a_missing_table_is_no_finding():
     ticket = '[2026-11-23 14:13:29,003: ERROR/ForkPoolWorker-1] ticket: relation "invoices" does not exist'
     diagnosis = diagnose(Incident().say("data_sync_worker", ticket).evidence())
     assert [finding.code for finding in diagnosis.findings] == []
+
+
+def test_a_session_that_holds_a_lock_and_does_nothing_is_named():
+    """It is critical, for it never ends by itself; to end it is one way."""
+    cause = only(locked())
+    assert (cause.name, cause.object, cause.severity) == ("database-locks", "ai_backend", "critical")
+    assert "session 71 (psql, role postgres, by the local socket)" in cause.title and len(cause.services) == 1
+    assert "pg_terminate_backend(71)" in cause.remedy.options[1].commands[0]
+    assert only(locked(state="active")).severity == "warning"
+
+
+def test_a_short_wait_for_a_lock_is_nothing():
+    """Locks are the daily life of a database."""
+    assert diagnose(locked(seconds=2.0).evidence()).findings == ()
+
+
+def test_only_the_head_of_the_line_is_named():
+    """A session that waits itself is no cause."""
+    stack = locked()
+    behind = {**stack.postgres["waiting"][0], "pid": 91}
+    behind["by"] = {**behind["by"], "pid": 90, "state": "active"}
+    stack.postgres["waiting"].append(behind)
+    assert "session 71" in only(stack).title and only(stack).title.startswith("2 statements wait")

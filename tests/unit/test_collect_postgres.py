@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
+import threading
 import time
 
 import psycopg
@@ -230,6 +231,28 @@ def test_what_an_ordinary_role_may_see(server):
     assert entry["databases"]["closed"]["allow_connections"] is False
     assert entry["roles"]["app"] == {"exists": True, "can_login": True, "superuser": False, "createdb": False}
     assert entry["connections"]["max"] == 20 and entry["connections"]["used"] >= 1
+
+
+@pytest.mark.docker
+def test_who_waits_for_whose_lock(server):
+    """A session that waits is told with the one that holds it up, and what that does."""
+    app = {"hostaddr": server.ip, "user": "app", "password": PASSWORD, "dbname": "appdb"}
+    with psycopg.connect(**app, application_name="lunch") as holder, psycopg.connect(**app) as waiter:
+        pids = (waiter.info.backend_pid, holder.info.backend_pid)
+        holder.execute("CREATE TABLE IF NOT EXISTS results (id int)")
+        holder.commit()
+        holder.execute("LOCK TABLE results")
+        asking = threading.Thread(target=waiter.execute, args=("SELECT count(*) FROM results",))
+        asking.start()
+        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        with login(server) as other:
+            wait_until(lambda: other.execute(waiting).fetchone()[0])
+        (told,) = entry_for(server, "db+postgresql+psycopg://app:{}@db/appdb")[1][0]["waiting"]
+        holder.rollback()
+        asking.join()
+    by = told["by"]
+    assert (told["database"], told["pid"], by["pid"]) == ("appdb", *pids)
+    assert (by["state"], by["user"], by["application"]) == ("idle in transaction", "app", "lunch")
 
 
 @pytest.mark.docker

@@ -44,6 +44,13 @@ STATEMENTS = {
     "connections": """
         SELECT datname, numbackends FROM pg_stat_database
          WHERE datname IS NOT NULL AND numbackends > 0 ORDER BY datname LIMIT 1000""",
+    "waiting": """
+        SELECT w.datname, w.pid, extract(epoch FROM now() - w.query_start)::float8, host(w.client_addr),
+               b.pid, b.state, extract(epoch FROM now() - b.xact_start)::float8, b.usename,
+               b.application_name, host(b.client_addr)
+          FROM pg_stat_activity w, unnest(pg_blocking_pids(w.pid)) AS held(pid)
+          JOIN pg_stat_activity b ON b.pid = held.pid
+         WHERE w.wait_event_type = 'Lock' ORDER BY w.query_start LIMIT 200""",
 }
 
 #: A refused login has no SQLSTATE in psycopg 3.3 (libpq drops it), so it is told from the server's sentence
@@ -118,7 +125,8 @@ def _section(entries: list[dict[str, Any]]) -> Section:
 
 def _blank(server: Server) -> dict[str, Any]:
     entry = {**server.entry(), "sqlstate": None, "error_kind": None, "user": server.user, "version": None,
-             "in_recovery": None, "databases": {}, "wanted": {}, "roles": {}, "connections": None}
+             "in_recovery": None, "databases": {}, "wanted": {}, "roles": {}, "connections": None,
+             "waiting": None}
     for label, url in server.urls:
         # Without a database in the URL, libpq takes the one that is named like the user.
         name = url.parsed.database or url.parsed.user
@@ -207,6 +215,11 @@ def _read(
         by_database = {clean(name, 200): number for name, number in counted}
         entry["connections"] = {"max": most, "reserved": reserved, "used": sum(by_database.values()),
                                 "by_database": by_database}
+        entry["waiting"] = [
+            {"database": clean(row[0] or "", 200), "pid": row[1], "seconds": row[2], "address": row[3],
+             "by": {"pid": row[4], "state": row[5], "seconds": row[6], "user": clean(row[7] or "", 200),
+                    "application": clean(row[8] or "", 200), "address": row[9]}}
+            for row in connection.execute(STATEMENTS["waiting"])]
         asked.outcome = f"PostgreSQL {version}, {len(entry['databases'])} databases"
     connection.rollback()
 

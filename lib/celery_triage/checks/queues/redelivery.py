@@ -118,7 +118,8 @@ def _finding(
         remedy=Remedy(
             "manual",
             f"Set broker_transport_options visibility_timeout above the longest run of {name} (now "
-            f"{limit:.0f} s) in all workers and senders, or acknowledge it early (acks_late=False), or make it "
+            f"{limit:.0f} s) in all workers and senders, or acknowledge it early (acks_late=False), or "
+            f"make it "
             "shorter.",
             risk="With a longer visibility_timeout the tasks of a worker that died wait longer, too.",
         ),
