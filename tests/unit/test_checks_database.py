@@ -114,7 +114,29 @@ def locked(state="idle in transaction", seconds=40.0, **by):
     return stack
 
 
-FIRES = {"DBS054": locked}
+def without_tls():
+    """The URL demands TLS; the words are those of PostgreSQL 15 without it."""
+    stack = down()
+    stack.items.pop("postgres")
+    stack.lives["postgres"] = [{"start": 10.0, "end": None, "exit": 0, "oom": False}]
+    stack.url("CELERY_RESULT_BACKEND", "/ai_backend", "/ai_backend?sslmode=require")
+    for label in CELERY:
+        written = stack.written[label]["CELERY_RESULT_BACKEND"].removesuffix("?sslmode=require")
+        stack.written[label]["CELERY_RESULT_BACKEND"] = f"{written}?sslmode=require"
+    why = ('connection to server at "172.18.0.15", port 5432 failed: server does not support SSL, but SSL '
+           "was required")
+    for label in ("celery_beat", *WORKERS):
+        lines = NO_DATABASE_BEAT if label == "celery_beat" else NO_DATABASE
+        stack.loop(label, 1, [
+            line.replace('connection to server at "172.18.0.2", port 5432 failed: FATAL:  database '
+                         '"ai_backend" does not exist', why) for line in lines], lived=4)
+    stack.postgres = {"status": "denied", "error_kind": "tls", "why": why, "connections": None, "databases":
+    {}, "roles": {}, "wanted": {"ai_backend": {"exists": None, "services": list(CELERY)}},
+                      "services": sorted(CELERY)}
+    return stack
+
+
+FIRES = {"DBS054": locked, "DBS052": without_tls}
 FIRES |= {"DBS001": missing, "DBS002": no_role, "DBS003": full, "DBS004": down, "DBS005": no_table}
 
 
@@ -319,3 +341,11 @@ def test_only_the_head_of_the_line_is_named():
     behind["by"] = {**behind["by"], "pid": 90, "state": "active"}
     stack.postgres["waiting"].append(behind)
     assert "session 71" in only(stack).title and only(stack).title.startswith("2 statements wait")
+
+
+def test_a_url_that_demands_tls_of_a_plain_server_is_one_cause():
+    """Where the traffic goes decides which side changes."""
+    cause = only(without_tls())
+    assert (cause.name, cause.object, cause.certainty) == ("database-tls", "postgres:5432", "confirmed")
+    first = cause.remedy.options[0]
+    assert first.name == "do-without" and {edit.new for edit in first.edits} == {"sslmode=prefer"}

@@ -71,6 +71,7 @@ GIVEN_OUT = {
     "DBS003": "connections-exhausted",
     "DBS004": "database-server-down",
     "DBS005": "table-missing",
+    "DBS052": "database-tls",
     "DBS054": "database-locks",
     "HLT007": "health-check-tool-missing",
     "LOG001": "unrecognised-death",
