@@ -38,6 +38,7 @@ def requirements(text: str, compose: str = BUILT) -> dict[str, str]:
 
 
 FLOWER = BUILT + "  flower: {build: ., command: celery -A shop flower, restart: always}\n"
+OFFICIAL = HEALTHY + "  flower: {image: mher/flower, restart: always, command: %s}\n"
 #: code, severity, a project where it fires, the same one mended
 CASES = [
     ("CMD001", "critical", HEALTHY.replace("-c 4", "--concurency 4"), HEALTHY),
@@ -48,7 +49,33 @@ CASES = [
         requirements("celery\nredis\nflower\n", FLOWER),
     ),
     ("CMD002", "critical", HEALTHY.replace("shop worker", "shop wroker"), HEALTHY),
+    ("CMD003", "warning", HEALTHY.replace("-A shop", "-A shop/tasks.py"), HEALTHY),
+    ("CMD005", "warning", OFFICIAL % "flower --port=5555", OFFICIAL % "celery flower --port=5555"),
+    (
+        "CMD005",
+        "warning",
+        OFFICIAL % "--port=5555",
+        OFFICIAL.replace("flower,", "flower:0.9.7,") % "--port=5555",
+    ),
+    (
+        "CMD006",
+        "critical",
+        OFFICIAL % "celery flower --port 5555",
+        OFFICIAL % "celery flower --port=5555",
+    ),
+    (
+        "CMD006",
+        "critical",
+        OFFICIAL.replace("flower,", "flower:2.2.0,") % "celery flower --broker_api=rabbit:15672",
+        OFFICIAL.replace("flower,", "flower:2.1.0,") % "celery flower --broker_api=rabbit:15672",
+    ),
     ("URL001", "critical", HEALTHY.replace("redis://redis:6379", "redsi://redis:6379"), HEALTHY),
+    (
+        "PKG020",
+        "notice",
+        requirements("celery[redis]==5.6.2\n"),
+        requirements("celery[redis]==5.6.3\n"),
+    ),
     ("URL002", "notice", requirements("celery==5.4.0\n"), requirements("celery[redis]==5.4.0\n")),
     ("URL003", "warning", HEALTHY.replace("//redis:6379", "//localhost:6379"), HEALTHY),
     (

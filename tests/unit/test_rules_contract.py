@@ -80,6 +80,7 @@ GIVEN_OUT = {
     "MON002": "flower-down",
     "MON003": "metrics-port-taken",
     "PKG001": "package-missing",
+    "PKG020": "known-upstream-fault",
     "RDS050": "redis-out-of-memory",
     "RDS051": "redis-cannot-save",
     "RDS053": "redis-read-only",

@@ -203,13 +203,39 @@ def describe_flower():
         "python": ".".join(map(str, sys.version_info[:2])),
     }
     described["command"] = describe_click(flower) if hasattr(flower, "params") else None
-    parsed = tornado.options.options
+    options = tornado.options.options._options
     described["options"] = {
-        name.replace("_", "-"): {"type": option.type.__name__, "multiple": bool(option.multiple)}
-        for name, option in sorted(parsed._options.items())
+        name.replace("_", "-"): describe_tornado(name, option) for name, option in sorted(options.items())
     }
+    described["refuses"] = describe_refusals()
     return described
 
 
+def describe_tornado(name, option):
+    """One option of Tornado's parser; the secret that Flower makes anew at each start has no default."""
+    described = {"type": option.type.__name__, "multiple": bool(option.multiple)}
+    default = list(option.default) if isinstance(option.default, tuple) else option.default
+    if name.replace("-", "_") != "cookie_secret" and default not in (None, "", []):
+        described["default"] = [str(one) for one in default] if isinstance(default, list) else default
+    return described
+
+
+def describe_refusals():
+    """What this Flower looks at before it starts, by what its command module holds: a pattern of ``auth``
+    (1.2), ``broker-api`` that is no HTTP address, one of ``certfile`` and ``keyfile`` alone (2.2), a variable
+    for a bool that is no truth value (2.0)."""
+    import inspect
+
+    from flower import command
+
+    source = inspect.getsource(command.extract_settings) if hasattr(command, "extract_settings") else ""
+    found = [("auth", hasattr(command, "validate_auth_option"))]
+    found.append(("broker-api", hasattr(command, "validate_broker_api")))
+    found.append(("certfile", "are required to enable SSL" in source))
+    found.append(("truth", hasattr(command, "strtobool")))
+    return [name for name, there in found if there]
+
+
 if __name__ == "__main__":
+    sys.path.pop(0)  # this folder, whose flower.py is not Flower
     json.dump({"celery": describe_celery, "flower": describe_flower}[sys.argv[1]](), sys.stdout)

@@ -43,6 +43,7 @@ class Launch:
     ``version_judged`` is the minor version whose options were taken, empty where nothing was judged (before
     Celery 4.0); ``exact``: it is the version in the image, so that what is refused here is refused there.
     ``abbreviated``: long options that are written in part and the whole name that Celery 4 takes them for.
+    ``flower_how``: by which Flower the words behind ``flower`` were judged, empty for other sub-commands.
     """
 
     argv: tuple[str, ...]
@@ -60,6 +61,7 @@ class Launch:
     from_env: Mapping[str, str] = field(default_factory=dict)
     exact: bool = False
     abbreviated: Mapping[str, str] = field(default_factory=dict)
+    flower_how: str = ""
 
 
 def parse(
@@ -83,12 +85,13 @@ def parse(
     if len(words) > MOST_WORDS:
         return Launch(tuple(words), how=f"not judged: {len(words)} words")
     table = tables.table(chosen.minor)
-    flower_table, judges_flower = None, ()
+    flower_table, judges_flower, flower_how = None, (), ""
     if flower is not False:
         with_flower = tables.choose(flower if isinstance(flower, str) else None, "flower")
         flower_table = tables.table(with_flower.minor, "flower")
         minors = (with_flower.minor,) if with_flower.exact else tables.versions("flower")
         judges_flower = tuple(tables.table(minor, "flower") for minor in minors)
+        flower_how = with_flower.how if with_flower.exact else _of_every_flower(with_flower)
     reading: _Reading | four.Reading
     if table["parser"] == "argparse":
         reading, has_flower = four.Reading(words, table, env or {}, expands, flower is not False), True
@@ -105,7 +108,22 @@ def parse(
     if not chosen.judges:
         read |= {"problems": (), "exit_code": None, "error": "", "ends": ""}
     judged = chosen.minor if chosen.judges else ""
-    return Launch(tuple(words), version_judged=judged, how=chosen.how, exact=chosen.exact, **read)
+    if read.get("subcommand") != "flower":
+        flower_how = ""
+    return Launch(
+        tuple(words),
+        version_judged=judged,
+        how=chosen.how,
+        exact=chosen.exact,
+        flower_how=flower_how,
+        **read,
+    )
+
+
+def _of_every_flower(chosen: tables.Choice) -> str:
+    known = tables.versions("flower")
+    why = chosen.how.partition(": ")[2]
+    return f"judged by what Flower {known[0]} to {known[-1]} all refuse: {why}"
 
 
 class _Reading:

@@ -10,7 +10,7 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -53,13 +53,15 @@ _FOUR_OR_LESS = (
 class Pin:
     """``minors``: the versions that are possible (``"4"`` among them where nothing excludes it), oldest
     first; ``how``: a sentence by what that is known, empty where it is not; ``packages``: the names that the
-    requirements list (canonical), None where none could be read; ``complete``: they are a lock file."""
+    requirements list (canonical), None where none could be read; ``complete``: they are a lock file;
+    ``exact``: packages of which all lists allow one version only, with it and the list's name."""
 
     minors: tuple[str, ...]
     how: str = ""
     packages: frozenset[str] | None = None
     complete: bool = False
     extras: frozenset[str] = frozenset()
+    exact: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     @property
     def open(self) -> bool:
@@ -71,6 +73,7 @@ class Pin:
 class _Found:
     specifiers: list[tuple[SpecifierSet, str]] = field(default_factory=list)
     packages: set[str] = field(default_factory=set)
+    versions: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
     extras: set[str] = field(default_factory=set)
     read: list[str] = field(default_factory=list)
     locked: bool = False
@@ -104,7 +107,12 @@ def pin_of(project: Project, service: Node, docker: Dockerfile | None) -> Pin:
 
 def _of(specifiers: list[tuple[SpecifierSet, str]], found: _Found) -> Pin:
     packages = frozenset(found.packages) if found.read else None
-    whole = {"packages": packages, "complete": found.locked, "extras": frozenset(found.extras)}
+    whole = {
+        "packages": packages,
+        "complete": found.locked,
+        "extras": frozenset(found.extras),
+        "exact": _exact(found),
+    }
     telling = [(spec, how) for spec, how in specifiers if str(spec)]
     if not telling:
         return Pin(every(), **whole)
@@ -121,6 +129,24 @@ def _of(specifiers: list[tuple[SpecifierSet, str]], found: _Found) -> Pin:
         )
     )
     return Pin(tuple(left), how, **whole)
+
+
+def _exact(found: _Found) -> dict[str, tuple[str, str]]:
+    told = {}
+    for name, seen in found.versions.items():
+        if len({version for version, _ in seen}) == 1 and all(version for version, _ in seen):
+            version, _ = next(iter(seen))
+            told[name] = (version, ", ".join(sorted({how for _, how in seen})))
+    return told
+
+
+def _pinned(wanted: SpecifierSet) -> str:
+    """The one version that ``==1.2.3`` leaves; empty where more are possible."""
+    specifiers = list(wanted)
+    if len(specifiers) != 1 or specifiers[0].operator not in ("==", "==="):
+        return ""
+    version = specifiers[0].version
+    return "" if "*" in version else version
 
 
 def _allows(spec: SpecifierSet, version: str) -> bool:
@@ -175,7 +201,8 @@ def _one(path: str, found: _Found) -> None:
                 _requirement(f"{member}{(told or {}).get('version') or ''}", name, found)
         else:
             for line in text.splitlines():
-                _requirement(line.split("#")[0].split(" --")[0].strip(), name, found)
+                bare = line.split(" #")[0].split(" --")[0].strip()
+                _requirement(bare.rstrip("\\").rstrip(), name, found)
     except (ValueError, AttributeError, TypeError, RecursionError):
         return
     found.read.append(name)
@@ -227,7 +254,7 @@ def _loose(member: str, wanted: object, name: str, found: _Found) -> None:
 
 
 def _requirement(line: str, how: str, found: _Found) -> None:
-    if not line or line.startswith(("-", "git+", "http")) or len(line) > 500:
+    if not line or line.startswith(("-", "#", "git+", "http")) or len(line) > 500:
         return
     try:
         wanted = Requirement(line)
@@ -235,6 +262,7 @@ def _requirement(line: str, how: str, found: _Found) -> None:
         return
     name = canonicalize_name(wanted.name)
     found.packages.add(name)
+    found.versions.setdefault(name, set()).add((_pinned(wanted.specifier), how))
     if name == "celery":
         found.extras.update(wanted.extras)
         found.specifiers.append((wanted.specifier, how))

@@ -171,7 +171,7 @@ def _first_format(root: Node) -> Node | None:
     """The services of a file of Compose's first format (until 2016), which has no ``services``."""
     members = root.pairs().values()
     looks = [
-        isinstance(member.value, dict) and bool({"image", "build"} & set(member.pairs()))
+        isinstance(member.value, dict) and bool({"image", "build", "extends"} & set(member.pairs()))
         for member in members
     ]
     return root if looks and all(looks) else None

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from celery_triage.commandline import Launch
+from celery_triage.commandline import Launch, minor
 from celery_triage.lint.containers import containers
 from celery_triage.lint.pins import FOUR, Pin, every, pin_of
 from celery_triage.lint.project import Project
@@ -79,6 +79,15 @@ class Subject:
             judged = tuple(version for version in self.pin(service).minors if version != FOUR)
             cache[key] = self.stack.alike.every(service.argv, judged, env=env, expands=True)
         return cache[key]
+
+    def flower(self, service: Service) -> tuple[str, str]:
+        """(version of Flower in the image, by what it is known); both empty where nothing says it."""
+        image = service.item["image"].partition("@")[0]
+        name, _, tag = image.rpartition("/")[2].partition(":")
+        if name == "flower" and minor(tag):
+            return tag, f"the tag of the image {image}"
+        version, how = self.pin(service).exact.get("flower", ("", ""))
+        return version, f"flower=={version} in {how}" if version else ""
 
     def node(self, service: Service, *names: str) -> Node:
         """Where a part of a service stands; the service itself where that part does not stand."""

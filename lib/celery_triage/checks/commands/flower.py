@@ -30,8 +30,10 @@ def flower_wrong_command(look: Look) -> Iterator[Finding]:
     ## What
     Flower reads the words behind `flower` by Tornado's parser. There a value belongs to its option by `=`
     only: `--port 5555`, which a worker would take, leaves `--port` without a value. A number that is none
-    (`--port=http`), and a variable `FLOWER_…` that Flower reads as an option and that holds something else,
-    are found too.
+    (`--port=http`), a variable `FLOWER_…` that Flower reads as an option and that holds something else, a
+    pattern of `--auth` that Flower 1.2 and later refuse, and a `--broker_api` that is no HTTP address (2.2
+    and later) are found too. Options are judged by the table of the Flower in the image; where that is not
+    known, only what all versions from 0.9 to 2.2 refuse is found.
 
     ## Why
     Flower ends with exit code 1 and a traceback before it opens its port, and a restart policy makes a loop
@@ -41,7 +43,8 @@ def flower_wrong_command(look: Look) -> Iterator[Finding]:
     ## Looks like
     `tornado.options.Error: Option 'port' requires a value` (Flower 2.2.0 with Tornado 6.6.1), `ValueError:
     invalid literal for int() with base 10: 'tcp://10.0.0.1:5555'` (a variable `FLOWER_PORT` that a link or
-    an orchestrator has set), and `Restarting (1)` in `docker ps`.
+    an orchestrator has set), `Invalid '--broker-api' option: invalid scheme 'amqp', expected 'http' or
+    'https'`, and `Restarting (1)` in `docker ps`.
 
     ## Confirm
     The last line of `docker logs FLOWER`; `docker inspect -f '{{.Config.Cmd}}' FLOWER` shows the words.
@@ -50,9 +53,9 @@ def flower_wrong_command(look: Look) -> Iterator[Finding]:
     Write `--port=5555`, and make the container anew.
 
     ## False alarms
-    `celery flower -A app` and options that Flower does not know are not found here: it starts with them
-    (2.2.0 drops them with a warning). A Flower that got past its options is taken as proof that they are
-    right.
+    `celery flower -A app` and options that Flower does not know are not found here: every version starts
+    with them and drops them, a misspelt `--prot=5566` in silence (so Flower listens on 5555). A Flower that
+    got past its options is taken as proof that they are right.
     """
     for service in look.members:
         launch = service.launch
@@ -71,6 +74,8 @@ def _refused(look: Look, service: Service, problem: Problem) -> Finding:
         where = "containers", f"{service.label}: the variable {problem.option} is set"
     said = _last_words(look, service, problem)
     what = f"reads no value for {problem.option} ({problem.message})"
+    if problem.message.startswith(("Invalid '--", "Both 'certfile'")):
+        what = f"refuses the value of {problem.option} ({problem.message})"
     if problem.candidates:
         what = f"takes the value of {problem.option} only behind an equals sign"
     return look.finding(
@@ -78,7 +83,7 @@ def _refused(look: Look, service: Service, problem: Problem) -> Finding:
         services=(service.label,),
         object=problem.option,
         certainty="confirmed" if said else "inferred",
-        proof=[Proof(*where), *said],
+        proof=[Proof(*where), *said, Proof(f"files/{service.label}", service.launch.flower_how)],
         remedy=_remedy(look, service, problem),
         verify=alive([service]),
         detail=problem.message,
