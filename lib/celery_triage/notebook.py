@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 VARIABLE = "CELERY_TRIAGE_EVIDENCE"
 RECORDED = "reports/sample/evidence"
+#: What a notebook of a report is given. Relative: it runs again wherever the report's folder lies.
+OF_REPORT = "../evidence"
 
 
 class CannotLook(Exception):

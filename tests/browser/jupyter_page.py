@@ -153,7 +153,7 @@ def opened(
     )
     # Each restart of a container adds and removes a network device, upon which Chromium drops what it is
     # loading (ERR_NETWORK_CHANGED); fetched outside of it, a page opens beside a restart loop too.
-    context.route("**/*", lambda route: route.fulfill(response=route.fetch()))
+    context.route("**/*", lambda route: route.fulfill(response=route.fetch(timeout=START_SECONDS * 1000)))
     page = context.new_page()
     held = Opened(page)
     page.on("console", lambda word: held.said.append(word.text) if word.type == "error" else None)

@@ -12,9 +12,10 @@ from hand_built import HOSTILE, diagnosis, evidence
 from markupsafe import Markup
 
 from celery_triage.model import Edit, Finding, Proof
+from celery_triage.notebook import OF_REPORT, Look
 from celery_triage.show import causal, findings, matrix, terminal, timeline, triage, units
 from celery_triage.show.drawing import ROLES, Drawing
-from celery_triage.show.output import Cell, grouped, sentence, stacked, table, ticks, unbroken
+from celery_triage.show.output import Cell, grouped, sentence, source, stacked, table, ticks, unbroken
 
 
 @pytest.mark.parametrize(
@@ -164,6 +165,24 @@ def test_services_that_share_a_row_are_named_once_and_never_cut():
     rows = grouped([("celery_beat", "redis"), ("celery_beat", "redis"), ("flower", "redis")])
     assert [one.text for one in rows[0][:1]] == ["celery_beat\nflower"]
     assert 'class="ct-code ct-short"' in table(("Services", "Needs"), rows).html
+
+
+def test_a_page_of_a_report_never_calls_a_live_stack_recorded():
+    """Its notebooks read the evidence beside them, be it of a live stack; only what a person gave is said to
+    be recorded."""
+    now = units.when("2026-11-23T14:20:00Z")
+    for origin, said in (
+        ("live", "ai_backend, live."),
+        (OF_REPORT, "ai_backend, the evidence of this report."),
+        ("/srv/bundle", "ai_backend, recorded evidence, not live."),
+    ):
+        assert triage.looked(Look(replace(evidence(), origin=origin)), now).text.startswith(said)
+
+
+def test_a_quotation_without_a_time_names_none():
+    """Docker's zero time is no time."""
+    paused = Proof("containers", "postgres: paused", None, "0001-01-01T00:00:00Z")
+    assert source(paused) == "containers"
 
 
 def test_a_card_holds_proof_remedy_and_verification_with_their_sources():

@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from ..model import Diagnosis, Evidence, dumps
-from ..notebook import Look
+from ..notebook import OF_REPORT, Look
 from ..runbooks import NoRunbooks, chosen
 from ..show import units
 from . import archive, execute, front, pages, rulebook
 
 #: A masked secret, as ``redact`` writes it.
 TOKEN = re.compile(r"\*\*\*[0-9a-f]{6}")
-EVIDENCE_FROM_NOTEBOOKS = "../evidence"  # relative: an archived notebook runs again wherever its folder lies
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ def run(
         executed = execute.execute_all(
             [book.path for book in books],
             making / "notebooks",
-            {"evidence": EVIDENCE_FROM_NOTEBOOKS},
+            {"evidence": OF_REPORT},
             progress,
             own=parameters,
             until=until,

@@ -82,6 +82,7 @@ def first_page(
         picture=restarts.starts(look).html,
         lives=restarts.plot(look).html,
         others=[_card(finding, runbooks) for finding in others[:OTHERS]],
+        others_line=f"Also found, and no cause: {units.count(len(others), 'finding')}" if others else "",
         other_rows={
             "line": f"{len(others) - OTHERS} more",
             "html": cards.brief(others[OTHERS:], "Also found, shortly").html if others[OTHERS:] else "",

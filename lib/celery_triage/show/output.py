@@ -155,7 +155,7 @@ def source(proof: Proof) -> str:
     """Where a quotation stands: section, line, time."""
     parts = [proof.section]
     parts += [f"line {proof.line}"] if proof.line else []
-    parts += [units.moment(proof.time)] if proof.time else []
+    parts += [units.moment(proof.time)] if units.when(proof.time) else []
     return ", ".join(parts)
 
 

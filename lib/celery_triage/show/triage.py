@@ -19,11 +19,15 @@ if TYPE_CHECKING:
 
 def looked(look: Look, now: datetime) -> Shown:
     """What this notebook looks at and how old that is: the first output of every runbook."""
+    from ..notebook import OF_REPORT  # which itself shows by this package
+
     evidence = look.evidence
     taken = units.when(evidence.taken_at)
     age = units.duration((now - taken).total_seconds()) if taken else "an unknown time"
     live = evidence.origin == "live"
-    head = f"{evidence.target}, {'live' if live else 'recorded evidence, not live'}."
+    of_report = evidence.origin == OF_REPORT  # which may be one of a live stack: its pages say so
+    source = "live" if live else "the evidence of this report" if of_report else "recorded evidence, not live"
+    head = f"{evidence.target}, {source}."
     rest = f"Taken {units.moment(evidence.taken_at)}, {age} before this cell ran."
     wanted = _wanted(look)
     read = [name for name in wanted if evidence.section(name).status == "ok"]
