@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import socket
 import subprocess
 import sys
 import time
+import urllib.request
 
 import pytest
 from celery.utils.nodenames import gethostname
@@ -35,6 +37,27 @@ def ask(items, source=rabbitmq.source, **options):
     return section, probed.calls, time.monotonic() - begin
 
 
+def api(server, method, path, **body):
+    """One question or order to the management API: ``rabbitmqctl`` starts an Erlang machine each time."""
+    request = urllib.request.Request(f"http://{server.ip}:15672/api/{path}", method=method,
+                                     data=json.dumps(body).encode() if body else None)
+    pair = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+    request.add_header("Authorization", f"Basic {pair}")
+    request.add_header("Content-Type", "application/json")
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with direct.open(request, timeout=60) as answer:
+        return json.loads(answer.read() or b"null")
+
+
+def queues_of(server):
+    """The names of all queues there are."""
+    return {one["name"] for one in api(server, "GET", "queues/jobs?columns=name")}
+
+
+def new_user(server, name, tags=""):
+    api(server, "PUT", f"users/{name}", password=PASSWORD, tags=tags)
+
+
 @pytest.fixture(scope="module")
 def server():
     with started("rabbitmq", RABBITMQ_DEFAULT_USER=USER, RABBITMQ_DEFAULT_PASS=PASSWORD,
@@ -46,6 +69,7 @@ def server():
                 return False
 
         wait_until(ready, 240)
+        wait_until(lambda: api(found, "GET", "nodes")[0].get("mem_limit"), 60)
         yield found
 
 
@@ -84,8 +108,7 @@ def test_what_a_real_server_tells(server):
     assert any("GET /api/queues/jobs" in call for call in calls)
     assert any("amqp queue.declare, passive" in call for call in calls)
     assert seconds < rabbitmq.DEADLINE_S
-    listed = docker("exec", server.name, "rabbitmqctl", "-q", "list_queues", "-p", "jobs", "name")
-    assert set(listed.split()) == {"name", "mail", "other"}
+    assert queues_of(server) == {"mail", "other"}
 
 
 @pytest.mark.docker
@@ -103,7 +126,7 @@ def test_every_refusal_has_its_kind(server, changed, kind):
 @pytest.mark.docker
 def test_a_user_without_permission_is_let_in_nowhere(server):
     """The API refuses a user without a tag, and that is said; AMQP tells why it may not enter."""
-    docker("exec", server.name, "rabbitmqctl", "add_user", "plain", PASSWORD)
+    new_user(server, "plain")
     section, _, _ = ask(broker(server, user="plain"))
     (entry,) = section.data["servers"]
     assert (entry["error_kind"], entry["management"]["status"]) == ("permission", "denied")
@@ -113,8 +136,8 @@ def test_a_user_without_permission_is_let_in_nowhere(server):
 def test_without_the_api_queues_of_workers_are_counted_by_amqp(server):
     """A user whom the API refuses: what is not known is said, what AMQP tells is there."""
     declared(server, "mail")
-    docker("exec", server.name, "rabbitmqctl", "add_user", "sender", PASSWORD)
-    docker("exec", server.name, "rabbitmqctl", "set_permissions", "-p", "jobs", "sender", ".*", ".*", ".*")
+    new_user(server, "sender")
+    api(server, "PUT", "permissions/jobs/sender", configure=".*", write=".*", read=".*")
     section, _, _ = ask(broker(server, user="sender", queues="mail,missing"))
     (entry,) = section.data["servers"]
     assert (section.status, entry["status"], entry["all_queues"]) == ("partial", "ok", None)
@@ -192,11 +215,7 @@ def node(server, tmp_path_factory):
          f"amqp://{USER}:{PASSWORD}@{server.ip}:5672/jobs", "worker", "--pool=solo", "-Q", "mails", "-n",
          name, "--loglevel=info"], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        def ready():
-            return f"{name}.celery.pidbox" in docker(
-                "exec", server.name, "rabbitmqctl", "-q", "list_queues", "-p", "jobs", "name")
-
-        wait_until(ready, 120)
+        wait_until(lambda: f"{name}.celery.pidbox" in queues_of(server), 120)
         yield name
     finally:
         process.kill()
@@ -214,8 +233,7 @@ def test_a_worker_answers_over_amqp_and_nothing_is_left(server, node):
     reply = told["replies"][node]
     assert (reply["active_queues"], reply["unanswered"]) == (["mails"], [])
     assert any("celery ping (broadcast)" in call and "1 of 1" in call for call in calls)
-    listed = docker("exec", server.name, "rabbitmqctl", "-q", "list_queues", "-p", "jobs", "name")
-    assert REPLY_SUFFIX not in listed
+    assert not any(queue.endswith(REPLY_SUFFIX) for queue in queues_of(server))
 
 
 @pytest.mark.docker
@@ -227,8 +245,7 @@ def test_a_killed_probe_leaves_no_reply_queue(server, node):
     assert post.listeners == (node,)
 
     def there():
-        listed = docker("exec", server.name, "rabbitmqctl", "-q", "list_queues", "-p", "jobs", "name")
-        return "unit-fake-id" in listed
+        return "unit-fake-id" + REPLY_SUFFIX in queues_of(server)
 
     assert there()
     post._connection.transport.sock.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from evidence import WORKERS, Incident, without_section
+from rabbit_evidence import HOST, OnRabbitMQ
 from test_checks_queues import misspelt, samples
 from test_checks_workers import SILENT, Frozen
 
@@ -108,3 +109,15 @@ def test_a_task_that_one_worker_does_not_know_is_marked():
     text = show.workers.tasks(look).text
     assert "all that answered" in next(line for line in text.splitlines() if "tasks.mail" in line)
     assert next(line for line in text.splitlines() if "tasks.pay" in line).split()[-2] == SILENT
+
+
+def test_rabbitmq_stands_among_the_brokers_with_its_alarm():
+    """Its queues and who takes them are shown as those of Redis; an alarm is told beside its name."""
+    stack = OnRabbitMQ()
+    stack.depths({"email_processing": 4, "invoices": 2}, {"email_processing": 1, "invoices": 3})
+    stack.rabbit["hosts"] = [{**HOST, "mem_alarm": True}]
+    look = looked(stack)
+    told = show.queues.brokers(look)._repr_html_()
+    assert "rabbitmq:5672/jobs" in told and "yes, with an alarm: memory" in told and "blocks senders" in told
+    rows = {one.name: one.consumers for one in show.queues.queues(look)}
+    assert rows == {"email_processing": ("email_worker",), "invoices": ("3 of no known container",)}

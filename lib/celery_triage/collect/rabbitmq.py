@@ -8,7 +8,7 @@ own figures are up to five seconds old (3.10.8, measured).
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from amqp import exceptions
@@ -40,7 +40,10 @@ def source(stack: Stack, options: Mapping[str, Any], redactor: Any) -> Source:
         entries = [_blank(server, redactor) for server in asked]
         probes = [_Probe(stack, server, entry, options, redactor)
                   for server, entry in zip(asked, entries, strict=True) if entry["status"] == "timeout"]
-        open_ones = [probe for probe in probes if probe.look(emit)]
+        def so_far() -> None:
+            emit.section(_section(entries, "not all was asked yet"))
+
+        open_ones = [probe for probe in probes if probe.look(emit, so_far)]
         if open_ones:
             emit.section(_section(entries, "the second sample is not taken yet"))
         for probe in open_ones:
@@ -87,8 +90,9 @@ class _Probe:
         self.api = Management(self._management_ways(options), server.user or "guest",
                               (server.password or "") if server.user else "guest", server.database or "/")
 
-    def look(self, emit: Emit) -> bool:
-        """Everything but the second sample, by the first way that is not refused; whether it let us in."""
+    def look(self, emit: Emit, so_far: Callable[[], None]) -> bool:
+        """Everything but the second sample, by the first way that is not refused; whether it let us in.
+        ``so_far`` hands over what is known before the queues are asked, one by one."""
         for way in self.server.ways:
             if emit.left() < 1:
                 return False
@@ -106,6 +110,8 @@ class _Probe:
             self._manage(emit)
         if self.connection is None:
             return False
+        self.entry["why"] = "it let us in, and its queues were not asked before the time was up"
+        so_far()
         try:
             with emit.asking(f"amqp queue.declare, passive, {self.server.key}") as asked:
                 self.named = self.named or self._queues_of_workers()

@@ -109,6 +109,9 @@ def queues(look: Look, queue: str = "") -> list[Queue]:
             asked = server["key"] in {broker.get("key") for broker in brokers_asked(look)}
             silent = tuple(label for label in holders if asked and label not in (*answers, *down))
             heard = tuple(label for label in holders if label not in (*silent, *down))
+            counted = (samples[-1].get("consumers") or {}).get(name)
+            if counted and not holders:  # RabbitMQ counts them, whoever they are
+                heard = (f"{counted} of no known container",)
             found.append(
                 Queue(server["key"], name, first, depths[-1][name], seconds, heard, silent, down)
             )
@@ -190,12 +193,12 @@ def brokers(look: Look) -> Shown:
         rows.append(
             (
                 Cell(server["key"], code=True),
-                Cell("yes", tone="ok") if alive else Cell(f"no: {server.get('why')}", tone="critical"),
+                _answers(server),
                 server.get("version"),
                 server.get("role"),
                 units.size(memory.get("used")),
                 units.size(memory["max"]) if memory.get("max") else "no limit" if alive else None,
-                memory.get("policy"),
+                "blocks senders" if server.get("family") == "amqp" else memory.get("policy"),
                 server.get("clients"),
                 units.duration(up) if up is not None else None,
             )
@@ -205,6 +208,19 @@ def brokers(look: Look) -> Shown:
         rows,
         empty=_nothing(look, "No service of this stack uses Redis or RabbitMQ as its broker."),
     )
+
+
+def _answers(server: Mapping[str, Any]) -> Cell:
+    if server.get("status") != "ok":
+        return Cell(f"no: {server.get('why')}", tone="critical")
+    alarms = [
+        name
+        for name, key in (("memory", "mem_alarm"), ("disk", "disk_free_alarm"))
+        if any(host.get(key) for host in server.get("hosts") or ())
+    ]
+    if alarms:
+        return Cell(f"yes, with an alarm: {', '.join(alarms)}", tone="critical")
+    return Cell("yes", tone="ok")
 
 
 def held(look: Look) -> Shown:
