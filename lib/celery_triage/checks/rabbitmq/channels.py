@@ -9,7 +9,7 @@ from typing import Any
 
 from celery_triage.checks.connections.shared import DEATHS
 from celery_triage.checks.rabbitmq.shared import asked, ctl
-from celery_triage.checks.registry import Look, check
+from celery_triage.checks.registry import Look, Prediction, check
 from celery_triage.checks.reports import healed
 from celery_triage.checks.words import listed, verb
 from celery_triage.model import Finding, Option, Proof, Remedy
@@ -17,6 +17,9 @@ from celery_triage.remedies import alive, restart
 from celery_triage.signatures import Match
 from celery_triage.stack import Service
 
+#: A life that is younger than this (seconds) has not outdone what the one before it died of: the next task
+#: that is held too long may only be on its way.
+YOUNG_S = 3600.0
 #: What RabbitMQ says of a queue that is there with other properties (3.10.8 and 4.0).
 OTHERWISE = re.compile(
     r"inequivalent arg '(?P<argument>[^']+)' for (?P<kind>queue|exchange) '(?P<thing>[^']+)' in vhost "
@@ -183,18 +186,19 @@ def quorum_global_qos(look: Look) -> Iterator[Finding]:
     needs=("containers", "logs/*"),
     uses=("rabbitmq", "events", "files/*"),
     step="consuming",
+    predicts=(Prediction(("CTR001", "CTR003", "LOG001")),),
 )
 def acknowledgement_timeout(look: Look) -> Iterator[Finding]:
     """RabbitMQ closed a worker's channel, since a message was not acknowledged in time.
 
     ## What
-    The present life of a worker says it in its log, with the time-out that RabbitMQ used
-    (`consumer_timeout`, 30 minutes unless set).
+    The present life of a worker says it in its log, or the one before it died of it (Celery 5.7 ends then),
+    with the time-out that RabbitMQ used (`consumer_timeout`, 30 minutes unless set).
 
     ## Why
-    With `task_acks_late` a message is acknowledged when its task has ended; a task with an ETA or a countdown
-    is held unacknowledged until then. RabbitMQ takes the message back and delivers it again: the task runs
-    twice, or for ever.
+    With `task_acks_late` a message is acknowledged when its task has ended; a task that was fetched in
+    advance, or has an ETA or a countdown, is held unacknowledged until its turn. RabbitMQ takes the message back and delivers
+    it again: the task runs twice, or for ever.
 
     ## Looks like
     `(406) PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out. Timeout value used: 1800000
@@ -209,7 +213,7 @@ def acknowledgement_timeout(look: Look) -> Iterator[Finding]:
     `consumer-timeout` of the queue from 3.12 on), make the tasks shorter, or acknowledge early.
 
     ## False alarms
-    A single task that hung: it is told while that life of the worker goes on.
+    A single task that hung: it is told while that life of the worker goes on, and for an hour of the next.
     """
     for _, owner, services in asked(look):
         for thing, told in _of_now(look, services).items():
@@ -230,13 +234,16 @@ def acknowledgement_timeout(look: Look) -> Iterator[Finding]:
 
 
 def _of_now(look: Look, services: list[Service]) -> dict[str, dict[Service, Match]]:
-    """What the present life of each service said last of the rule, by its object: a worker that consumes
-    again has not left this behind."""
+    """What each service said last of the rule, by its object: in its present life, for a worker that consumes
+    again has not left this behind, or as the last words of the life before a present one that is young."""
     found: dict[str, dict[Service, Match]] = {}
     for service in services:
         look.section(f"logs/{service.label}")
         course = look.course(service)
-        for said in course.matches(course.told) if course.told is not None else ():
-            if said.code == look.rule.code and not said.harmless:
-                found.setdefault(said.object, {})[service] = said
+        before = course.lives[-2:-1] if course.lives and (course.lives[-1].seconds or 0) < YOUNG_S else ()
+        said = [one for life in before for one in course.matches(life) if one.context == "death"]
+        said += course.matches(course.lives[-1]) if course.lives else ()
+        for one in said:
+            if one.code == look.rule.code and not one.harmless:
+                found.setdefault(one.object, {})[service] = one
     return found
