@@ -197,8 +197,8 @@ def acknowledgement_timeout(look: Look) -> Iterator[Finding]:
 
     ## Why
     With `task_acks_late` a message is acknowledged when its task has ended; a task that was fetched in
-    advance, or has an ETA or a countdown, is held unacknowledged until its turn. RabbitMQ takes the message back and delivers
-    it again: the task runs twice, or for ever.
+    advance, or has an ETA or a countdown, is held unacknowledged until its turn. RabbitMQ takes the message
+    back and delivers it again: the task runs twice, or for ever.
 
     ## Looks like
     `(406) PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out. Timeout value used: 1800000
