@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from evidence import CELERY, QUEUES, WORKERS, Incident, banner, ready
+from evidence import CELERY, QUEUES, TAKEN_S, WORKERS, Incident, banner, ready
 from rabbit_evidence import HOST, KEY, URL, OnRabbitMQ, queue
 
 from celery_triage.causes import diagnose
@@ -194,24 +194,29 @@ def test_a_queue_declared_otherwise_names_what_differs():
         "docker restart ai_backend_email_worker")
 
 
-def test_a_worker_that_died_of_a_late_acknowledgement_is_told_for_an_hour():
-    """It ends with exit code 0 and is started again (5.7, recorded): the next life has not outdone it; one
-    that was stopped by hand in between has."""
+def test_a_worker_that_died_of_a_late_acknowledgement_is_told_in_its_next_life():
+    """It ends with exit code 0 and is started again (5.7, recorded): the next life has not outdone it,
+    unless it has lived for twice the time-out; one that was stopped by hand in between has."""
     words = ("PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out. Timeout value used: "
              "10000 ms. This timeout value can be configured, see consumers doc guide to learn more")
     end = f"{AT}Unrecoverable error: PreconditionFailed(406, '{words}', (0, 0), '')"
     last = [end.replace("ERROR", "CRITICAL"), "Traceback (most recent call last):",
             f"amqp.exceptions.PreconditionFailed: (0, 0): (406) {words}"]
-    stack = OnRabbitMQ()
-    stack.lives["data_sync_worker"], stack.logs["data_sync_worker"] = [], []
-    stack.life("data_sync_worker", 10, 7000, lines=[*ready("data_sync_worker"), *last])
-    stack.life("data_sync_worker", 7001, None, lines=ready("data_sync_worker"))
-    (cause,) = diagnose(stack.evidence()).cause_findings
+
+    def died(age: float) -> OnRabbitMQ:
+        stack = OnRabbitMQ()
+        stack.lives["data_sync_worker"], stack.logs["data_sync_worker"] = [], []
+        stack.life("data_sync_worker", 10, TAKEN_S - age - 1, lines=[*ready("data_sync_worker"), *last])
+        return stack.life("data_sync_worker", TAKEN_S - age, None, lines=ready("data_sync_worker"))
+
+    (cause,) = diagnose(died(50).evidence()).cause_findings
     assert (cause.name, cause.services, cause.object) == (
         "acknowledgement-timeout", ("data_sync_worker",), "10000 ms")
-    stack.lives["data_sync_worker"][-1]["end"] = 7500
-    stack.life("data_sync_worker", 7501, None, lines=ready("data_sync_worker"))
-    assert judged("BRK012", stack)[1].outcome == "quiet"
+    assert judged("BRK012", died(200))[1].outcome == "quiet"
+    stopped = died(50)
+    stopped.lives["data_sync_worker"][-1]["end"] = TAKEN_S - 31
+    stopped.life("data_sync_worker", TAKEN_S - 30, None, lines=ready("data_sync_worker"))
+    assert judged("BRK012", stopped)[1].outcome == "quiet"
 
 
 def test_a_wrong_password_is_still_a_wrong_password():

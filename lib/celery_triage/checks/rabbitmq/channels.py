@@ -17,9 +17,9 @@ from celery_triage.remedies import alive, restart
 from celery_triage.signatures import Match
 from celery_triage.stack import Service
 
-#: A life that is younger than this (seconds) has not outdone what the one before it died of: the next task
-#: that is held too long may only be on its way.
-YOUNG_S = 3600.0
+#: A life that is younger than twice RabbitMQ's time-out and this (seconds; RabbitMQ looks once a minute) has
+#: not outdone what the one before it died of: the next message may already be held too long.
+YOUNG_S = 60.0
 #: What RabbitMQ says of a queue that is there with other properties (3.10.8 and 4.0).
 OTHERWISE = re.compile(
     r"inequivalent arg '(?P<argument>[^']+)' for (?P<kind>queue|exchange) '(?P<thing>[^']+)' in vhost "
@@ -213,7 +213,8 @@ def acknowledgement_timeout(look: Look) -> Iterator[Finding]:
     `consumer-timeout` of the queue from 3.12 on), make the tasks shorter, or acknowledge early.
 
     ## False alarms
-    A single task that hung: it is told while that life of the worker goes on, and for an hour of the next.
+    A single task that hung: it is told while that life of the worker goes on, and for twice the time-out
+    of the next.
     """
     for _, owner, services in asked(look):
         for thing, told in _of_now(look, services).items():
@@ -233,6 +234,12 @@ def acknowledgement_timeout(look: Look) -> Iterator[Finding]:
                     "the tasks shorter (task_time_limit), or acknowledge them early (task_acks_late off)."))
 
 
+def _seconds(thing: str) -> float:
+    """The time-out that a message names (``10000 ms``); RabbitMQ's own default where it names none."""
+    number = thing.partition(" ")[0]
+    return int(number) / 1000 if number.isdigit() else 1800.0
+
+
 def _of_now(look: Look, services: list[Service]) -> dict[str, dict[Service, Match]]:
     """What each service said last of the rule, by its object: in its present life, for a worker that consumes
     again has not left this behind, or as the last words of the life before a present one that is young."""
@@ -240,8 +247,9 @@ def _of_now(look: Look, services: list[Service]) -> dict[str, dict[Service, Matc
     for service in services:
         look.section(f"logs/{service.label}")
         course = look.course(service)
-        before = course.lives[-2:-1] if course.lives and (course.lives[-1].seconds or 0) < YOUNG_S else ()
-        said = [one for life in before for one in course.matches(life) if one.context == "death"]
+        age = (course.lives[-1].seconds or 0.0) if course.lives else 0.0
+        said = [one for life in course.lives[-2:-1] for one in course.matches(life)
+                if one.context == "death" and age < 2 * _seconds(one.object) + YOUNG_S]
         said += course.matches(course.lives[-1]) if course.lives else ()
         for one in said:
             if one.code == look.rule.code and not one.harmless:
