@@ -287,3 +287,16 @@ def test_the_timeout_of_the_worker_itself_counts():
 def test_an_acknowledged_task_may_run_as_long_as_it_likes():
     """Nothing of it is in the broker any more."""
     assert judged(Running(acknowledged=True, email_worker="4f1c").evidence(), "BRK013")[0] == ()
+
+
+def test_the_bindings_of_a_real_redis_are_no_hindrance():
+    """By exchange, as Redis has them (Celery 5.7): they are not those of RabbitMQ."""
+    stack = misspelt()
+    stack.redis["bindings"] = {
+        "celery.pidbox": [["", "", "email_worker@8a8b1a60ecf0.celery.pidbox"]],
+        "data_sync": [["data_sync", "", "data_sync"]],
+        "email_processing": [["email_processing", "", "email_processing"]],
+        "payment_processing": [["payment_processing", "", "payment_processing"]],
+    }
+    findings, outcome = judged(stack)
+    assert outcome.outcome == "fired" and findings

@@ -341,3 +341,18 @@ def test_a_pid_or_state_file_of_a_worker_is_told_alike(words):
     stack = Incident().loop("email_worker", 1, lines)
     diagnosis = diagnose(stack.item("email_worker", read_only=True, tmpfs=[]).evidence())
     assert [(one.name, one.object) for one in diagnosis.cause_findings] == [("not-writable", "/tmp")]
+
+
+def test_a_command_that_ends_by_design_is_told_when_the_engine_has_forgotten_its_ends():
+    """Health checks of others fill the 256 events; restart count, log and command are still there."""
+    stack = Incident().command("email_worker", "celery --version")
+    stack.lives["email_worker"], stack.logs["email_worker"] = [], []
+    stack.life("email_worker", 8040, None, lines=["5.6.3 (recovery)"])
+    for at in (7800, 7860, 7920, 7980):
+        stack.logs["email_worker"].insert(0, [iso(at), "out", "5.6.3 (recovery)"])
+    stack.logs["email_worker"].sort()
+    stack.item("email_worker", sample={"restart_count": 5, "finished_at": iso(8039)})
+    evidence = stack.evidence()
+    (finding,) = judge(RULES["CTR004"], Look(evidence, RULES["CTR004"]))[0]
+    assert (finding.certainty, finding.object) == ("inferred", "celery --version")
+    assert "forgotten" in finding.title

@@ -145,6 +145,8 @@ def parked(server: Mapping[str, Any]) -> set[str]:
             found.add(queue)
         key = arguments.get("x-dead-letter-routing-key", queue)
         letters |= {(exchange, key), (exchange, None)}
+    if not letters:
+        return found  # nor are Redis's bindings, which have another shape, any of these
     for source, key, destination, kind in server.get("bindings") or ():
         # Which key a topic lets through is not worked out: all that hangs on such an exchange may be meant.
         if kind == "queue" and ((source, key) in letters or (source and (source, None) in letters)):

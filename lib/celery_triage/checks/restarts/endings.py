@@ -13,6 +13,11 @@ from celery_triage.model import Finding, Proof, Remedy
 from celery_triage.remedies import alive
 from celery_triage.stack import Service
 
+#: Sub-commands of Celery that end by themselves (4.0 to 5.7).
+_ENDING = (
+    "amqp", "call", "control", "graph", "inspect", "list", "migrate", "purge", "report", "result", "status",
+    "upgrade",
+)  # fmt: skip
 #: So many ends of its own with exit code 0 make a loop; fewer may be a job that was run twice.
 ENOUGH = 2
 #: A life that lasts longer than this (seconds) and than all that ended well is none of them.
@@ -60,11 +65,12 @@ def exits_with_zero(look: Look) -> Iterator[Finding]:
         if policy not in ("always", "unless-stopped") or service.item.get("vanished"):
             continue
         course = look.course(service)
-        well = [life for life in course.lives if _well(life)]
+        by_design = ends_by_design(service)
+        well = [life for life in course.lives if _well(life, by_design)]
         if _severity(service) != "critical" and any((life.seconds or 0.0) > AT_ONCE for life in well):
             continue  # a job that works for a while and is started again may be meant so
         if len(well) >= ENOUGH and not any(life.failed for life in course.lives[-ENOUGH:]):
-            if _goes_on(service, course.lives[-1], well):
+            if _goes_on(service, course.lives[-1], well, by_design):
                 yield _finding(look, service, well)
 
 
@@ -73,13 +79,26 @@ def _severity(service: Service) -> str:
     return "critical" if service.unwrapped.is_celery else weight(service)
 
 
-def _well(life: Life) -> bool:
-    return not life.running and life.exit_code == 0 and not life.asked
+def _well(life: Life, by_design: bool) -> bool:
+    """Whether a life ended well by itself; where the engine has forgotten its exit code, the command tells."""
+    good = life.exit_code == 0 or (life.exit_code is None and life.end is not None and by_design)
+    return not life.running and good and not life.asked
 
 
-def _goes_on(service: Service, now: Life, well: list[Life]) -> bool:
-    """Whether it waits for its next start, or its present life is still as young as those that ended."""
+def ends_by_design(service: Service) -> bool:
+    """Whether it runs a Celery command that tells something or does one thing, and then ends."""
+    if not service.unwrapped.is_celery:
+        return False
+    told = {"--version", "--help", "-h"} & set(service.argv)
+    return bool(told) or (service.launch is not None and service.launch.subcommand in _ENDING)
+
+
+def _goes_on(service: Service, now: Life, well: list[Life], by_design: bool) -> bool:
+    """Whether it waits for its next start, or its present life is still as young as those that ended. One
+    that ends by design is about to."""
     status = service.latest.get("status")
+    if by_design and status in ("running", "restarting"):
+        return True
     if status == "restarting":
         return now is well[-1] or now.running
     longest = max([life.seconds or 0.0 for life in well] + [AT_ONCE])
@@ -92,11 +111,13 @@ def _finding(look: Look, service: Service, well: list[Life]) -> Finding:
     each = f", each life about {lasted(seconds[len(seconds) // 2])}" if seconds else ""
     words = [*(service.item.get("entrypoint") or ()), *(service.item.get("cmd") or ())]
     command = shown(shlex.join(words), 120)
+    known = any(life.exit_code == 0 for life in well)
+    code = "exit code 0 each time" if known else "with exit codes that the engine has forgotten"
     proof = [
         Proof(
             "containers",
             f"{service.label}: {service.latest.get('status')}, restart count "
-            f"{service.latest.get('restart_count')}, exit code 0",
+            f"{service.latest.get('restart_count')}" + (", exit code 0" if known else ""),
             time=service.latest.get("t"),
         ),
         Proof("containers", f"{service.label}: {command}"),
@@ -107,11 +128,12 @@ def _finding(look: Look, service: Service, well: list[Life]) -> Finding:
         number = (well[-1].first_line or 1) + len(lines) - 1
         proof.append(Proof(f"logs/{service.label}", lines[-1][2], number, lines[-1][0] or None))
     return look.finding(
-        f"{service.label} restarts for ever because its command ends well: {times(count)} so far{each}, exit "
-        f"code 0 each time ({command})",
+        f"{service.label} restarts for ever because its command ends well: {times(count)} so far{each}, "
+        f"{code} ({command})",
         severity=_severity(service),
         services=(service.label,),
         object=command,
+        certainty="confirmed" if known else "inferred",
         proof=proof,
         remedy=Remedy(
             "manual",
