@@ -80,7 +80,7 @@ def _severity(service: Service) -> str:
 
 
 def _well(life: Life, by_design: bool) -> bool:
-    """Whether a life ended well by itself; where the engine has forgotten its exit code, the command tells."""
+    """Whether a life ended well by itself; where the engine forgot its exit code, the command tells."""
     good = life.exit_code == 0 or (life.exit_code is None and life.end is not None and by_design)
     return not life.running and good and not life.asked
 
