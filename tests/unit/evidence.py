@@ -203,6 +203,7 @@ class Incident:
         }
         self.modules = {label: (APP, True) for label in CELERY}
         self.executables: dict[str, str | None] = dict.fromkeys(CELERY, "/usr/local/bin/celery")
+        self.seen: dict[str, dict] = {}
         self.databases = {"postgres": "postgres", "ai_backend": "backend"}
         self.roles = {"backend": (True, False), "postgres": (True, True)}
         self.lives: dict[str, list[dict]] = {}
@@ -243,6 +244,11 @@ class Incident:
     ) -> Incident:
         for label in labels:
             self.packages[label][name] = (present, version)
+        return self
+
+    def in_image(self, label: str, **parts) -> Incident:
+        """What else was seen in the image of a service: ``starts``, more of its ``app``."""
+        self.seen.setdefault(label, {}).update(parts)
         return self
 
     def life(
@@ -528,7 +534,7 @@ class Incident:
         root = "/usr/local/lib/python3.11/dist-packages"
         path = f"/app/{module.replace('.', '/')}.py"
         executable = self.executables[label]
-        return {
+        told = {
             "python": "3.11",
             "site_packages": [root],
             "packages": {
@@ -542,6 +548,9 @@ class Incident:
             },
             "app": {"module": module, "present": there, "path": path if there else None, "looked": [path]},
         }
+        for part, value in self.seen.get(label, {}).items():
+            told[part] = {**told[part], **value} if isinstance(told.get(part), dict) else value
+        return told
 
     def compose_text(self) -> str:
         """The Compose file as it stands on the disk."""

@@ -1,10 +1,16 @@
-"""Packages that the application imports and the image does not have."""
+"""Packages that the application imports and the image does not have, or has in versions that do not fit."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
 from evidence import SITE, Incident
 
 from celery_triage.causes import diagnose
+from celery_triage.collect.requires import wanted
+
+LOGS = Path(__file__).parent / "data" / "logs"
 
 MISSING = [
     "[2026-11-23 12:00:01,717: CRITICAL/MainProcess] Unrecoverable error: "
@@ -26,7 +32,121 @@ def failover():
     return Incident(celery="5.6.2")
 
 
-FIRES = {"PKG001": missing, "PKG020": failover}
+def recorded(name):
+    """The lines of a recorded log, without their times."""
+    text = (LOGS / f"{name}.log").read_text("utf-8")
+    return [line.split(" ", 2)[2] for line in text.splitlines() if not line.startswith("## ")]
+
+
+def image(log, exit_code=1, python="3.11", packages=(), **requires):
+    """One worker whose image holds these packages, and which ends with a recorded log."""
+    stack = Incident().loop("email_worker", exit_code, recorded(log))
+    for name, version in dict(packages).items():
+        stack.package(name, True, version, ("email_worker",))
+    return stack.in_image("email_worker", python=python, requires=requires)
+
+
+def wants(version, pythons=(), **of):
+    names = {name.replace("_", "-"): spec for name, spec in of.items()}
+    return {"version": version, "wants": names, "pythons": list(pythons)}
+
+
+def old_redis():
+    return image("redis-2_5.6", packages={"kombu": "5.7.0", "redis": "2.10.6"},
+                 kombu=wants("5.7.0", redis="<9.0.0,>=6.4.0"))  # fmt: skip
+
+
+def new_python():
+    return image("python-3.11_4.4", packages={"celery": "4.4.7", "vine": "1.3.0"},
+                 celery=wants("4.4.7", ["2.7", "3.5", "3.6", "3.7", "3.8"], vine="==1.3.0"))  # fmt: skip
+
+
+FIRES = {"PKG001": missing, "PKG020": failover, "PKG050": old_redis, "PKG051": new_python}
+
+
+def only(stack):
+    (found,) = diagnose(stack.evidence()).cause_findings
+    return found
+
+
+@pytest.mark.parametrize(
+    "log,packages,requires,thing,title",
+    [
+        ("redis-2_5.6", {"kombu": "5.7.0", "redis": "2.10.6"},
+         {"kombu": wants("5.7.0", redis="<9.0.0,>=6.4.0")}, "redis",
+         "redis 2.10.6 in the image does not fit kombu 5.7.0, which wants redis<9.0.0,>=6.4.0"),
+        ("vine-5_4.4", {"celery": "4.4.7", "vine": "5.0.0"}, {"celery": wants("4.4.7", vine="==1.3.0")},
+         "vine",
+         "vine 5.0.0 in the image does not fit celery 4.4.7, which wants vine==1.3.0"),
+        ("click-8_5.0", {"celery": "5.0.5", "click": "8.1.7"}, {"celery": wants("5.0.5", click="<8.0,>=7.0")},
+         "click", "click 8.1.7 in the image does not fit celery 5.0.5, which wants click<8.0,>=7.0"),
+        ("vine-1_5.4", {"celery": "5.4.0", "vine": "1.3.0"},
+         {"celery": wants("5.4.0", ["3.8", "3.11", "3.12"], vine="<6.0,>=5.1.0")}, "vine",
+         "vine 1.3.0 in the image does not fit celery 5.4.0, which wants vine<6.0,>=5.1.0"),
+    ],
+)  # fmt: skip
+def test_a_pair_that_does_not_fit_is_named_by_the_metadata_of_the_packages(
+    log, packages, requires, thing, title
+):
+    """The culprit, its version and the version that fits; the words of the log confirm it."""
+    found = only(image(log, packages=packages, **requires))
+    assert (found.name, found.object, found.certainty) == ("packages-do-not-fit", thing, "confirmed")
+    assert found.title == f"email_worker cannot start: {title}"
+
+
+def test_where_the_metadata_forbid_nothing_the_table_says_what_fits():
+    """kombu 5.2 names no upper bound for importlib-metadata."""
+    found = only(image("importlib-metadata-5_5.2", python="3.7",
+                       celery=wants("5.2.3", ["3.7", "3.8"]), kombu=wants("5.2.4")))  # fmt: skip
+    assert (found.object, found.certainty) == ("importlib-metadata", "reported")
+    assert "importlib-metadata<5" in found.remedy.summary
+
+
+@pytest.mark.parametrize(
+    "log,python,celery,named,fits",
+    [
+        ("python-3.11_4.4", "3.11", "4.4.7", ["2.7", "3.5", "3.6", "3.7", "3.8"], "Celery 5.3 to 5.7"),
+        ("python-3.12_5.2", "3.12", "5.2.7", ["3.7", "3.8", "3.9", "3.10"], "Celery 5.3 to 5.7"),
+        ("python-3.10_4.2", "3.10", "4.2.2", ["2.7", "3.4", "3.5", "3.6"], "Celery 5.2 to 5.7"),
+        ("python-3.7_4.1", "3.7", "4.1.1", ["2.7", "3.4", "3.5", "3.6"], "Celery 4.3 to 5.2"),
+    ],
+)
+def test_a_celery_that_is_too_old_for_its_python_names_those_that_fit(log, python, celery, named, fits):
+    """By the classifiers of the Celery in the image; the same words can mean a package beside it."""
+    found = only(image(log, python=python, packages={"celery": celery}, celery=wants(celery, named)))
+    assert (found.name, found.object, found.certainty) == ("python-does-not-fit", "celery", "confirmed")
+    assert f"{fits} for Python {python}" in found.remedy.summary
+
+
+def test_an_application_written_for_a_newer_python_is_reported():
+    """Celery fits; the application's own code does not."""
+    found = only(image("python-3.9-union_5.5", 2, python="3.9", packages={"celery": "5.5.3"},
+                       celery=wants("5.5.3", ["3.8", "3.9", "3.13"])))  # fmt: skip
+    assert (found.name, found.object, found.certainty) == ("python-does-not-fit", "python", "reported")
+
+
+def test_what_does_not_fit_and_works_is_no_fault():
+    """pip would complain; the worker is ready."""
+    stack = Incident().package("redis", True, "2.10.6")
+    stack.in_image("email_worker", requires={"kombu": wants("5.6.2", redis=">=6.4.0")})
+    assert not {one.code for one in diagnose(stack.evidence()).findings} & {"PKG050", "PKG051"}
+
+
+def test_a_module_of_another_name_than_its_package_is_told_with_the_package():
+    """yaml is brought by PyYAML; a name that the table does not know is left as it is."""
+    lines = [line.replace("requests", "yaml") for line in MISSING]
+    remedy = only(Incident().loop("email_worker", 1, lines)).remedy
+    assert "yaml is brought by PyYAML" in remedy.summary
+    assert "If requests is a package" in only(missing()).remedy.summary
+
+
+def test_requirements_are_read_as_pip_reads_them():
+    """Markers are judged for the image's Python; extras of Redis and SQLAlchemy count, others do not."""
+    text = "\n".join(f"Requires-Dist: {line}" for line in (
+        "vine (==1.3.0)", "pytz (>dev)", "importlib-metadata>=3.6; python_version < '3.8'",
+        "redis<6,>=4.5; extra == 'redis'", "sqlalchemy>=1.4; extra == 'nothing'"))  # fmt: skip
+    assert wanted(text, "3.7") == {"vine": "==1.3.0", "importlib-metadata": ">=3.6", "redis": "<6,>=4.5"}
+    assert wanted(text, "3.11") == {"vine": "==1.3.0", "redis": "<6,>=4.5"}
 
 
 def test_a_package_that_is_not_there_is_reported_with_its_name():

@@ -55,8 +55,8 @@ class Course:
 
     @property
     def last_exit(self) -> int | None:
-        """The exit code of the last life that ended."""
-        return next(
+        """The exit code of the last life that ended, or of the start that Docker itself could not make."""
+        code = next(
             (
                 life.exit_code
                 for life in reversed(self.lives)
@@ -64,6 +64,9 @@ class Course:
             ),
             None,
         )
+        if code is None and self._service is not None and self._service.latest.get("status") == "created":
+            return self._service.latest.get("exit_code")
+        return code
 
     def lines(self, life: Life) -> Sequence[Sequence[str]]:
         """The log lines of one life."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from celery_triage.checks.registry import Look
 from celery_triage.checks.words import listed
@@ -14,9 +14,11 @@ from celery_triage.stack import Service
 BY_THE_LOG = "Only the log says this. Correct what it names, and start the service again."
 
 
-def reported(look: Look, judged: Collection[str], do: str = BY_THE_LOG) -> Iterator[Finding]:
+def reported(
+    look: Look, judged: Collection[str], do: str | Callable[[str], str] = BY_THE_LOG
+) -> Iterator[Finding]:
     """One finding for each thing that the logs of services say which the rule could not judge, certainty
-    reported. ``do`` is the remedy; ``{}`` in it stands for the thing."""
+    reported. ``do`` is the remedy, or tells it for a thing; ``{}`` in it stands for the thing."""
     groups: dict[tuple[str, str], list[Service]] = {}
     for service in look.members:
         if service.label in judged or look.course(service).past(look.rule.step):
@@ -33,7 +35,9 @@ def reported(look: Look, judged: Collection[str], do: str = BY_THE_LOG) -> Itera
             object=thing,
             certainty="reported",
             proof=[proof for service in services for proof in look.seen(service).proof(thing)],
-            remedy=Remedy("manual", do.replace("{}", thing or "what it names")),
+            remedy=Remedy(
+                "manual", (do if isinstance(do, str) else do(thing)).replace("{}", thing or "what it names")
+            ),
             verify=alive(services),
         )
 
@@ -44,7 +48,7 @@ def titled(names: Collection[str], says: str, thing: str) -> str:
     return f"{listed(list(names))}: {named}"
 
 
-def by_the_log(look: Look, do: str = BY_THE_LOG) -> Iterator[Finding]:
+def by_the_log(look: Look, do: str | Callable[[str], str] = BY_THE_LOG) -> Iterator[Finding]:
     """All of a rule that nothing but logs can witness: unknown where a service that is down has no log to
     read."""
     for service in look.celery:

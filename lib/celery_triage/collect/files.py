@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from celery_triage.collect.docker import Engine, EngineError
-from celery_triage.collect.image import Image, Python, find_app
+from celery_triage.collect.image import Image, Python, find_app, inside_app
 from celery_triage.collect.probe import Emit, Source
+from celery_triage.collect.requires import requires
+from celery_triage.collect.starts import files_started
 from celery_triage.model import Section
 from celery_triage.redact import Redactor
 from celery_triage.stack import Service
@@ -50,7 +52,8 @@ def _one(
     why = "the container was gone before its files were looked at"
     gone = Section(name, "vanished", why=why, how=_HOW)
     data: dict[str, Any] = {
-        "python": None, "site_packages": [], "packages": {}, "executable": None, "app": None}
+        "python": None, "site_packages": [], "packages": {}, "requires": {}, "executable": None, "starts": [],
+        "app": None}
     empty = dict(data)
     try:
         if engine.stat(entry["id"], "/") is None:
@@ -85,9 +88,16 @@ def _look(image: Image, service: Service) -> Iterator[dict[str, Any]]:
         python = Python(image, path)
     yield {"executable": {"name": name, "path": path, "looked": looked}}
     yield {"python": python.version, "site_packages": python.site}
+    found: dict[str, Any] = {}
     if launch is not None and launch.app:
-        yield {"app": find_app(image, launch.app, [*_folders(image, service), *python.site])}
-    yield {"packages": python.packages()}
+        found = find_app(image, launch.app, [*_folders(image, service), *python.site])
+        yield {"app": found}
+    packages = python.packages()
+    yield {"packages": packages}
+    yield {"starts": files_started(image, service)}
+    if found.get("present"):
+        yield {"app": {**found, **inside_app(image, launch.app, found["path"])}}
+    yield {"requires": requires(image, packages, python.version)}
 
 
 def _folders(image: Image, service: Service) -> Iterator[str]:

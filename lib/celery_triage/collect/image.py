@@ -14,14 +14,15 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from celery_triage.collect.docker import Engine, Stat
+from celery_triage.collect.docker import Engine, NotFound, Stat
 
 #: Import name and the file inside it that states the version as text ("" where none does).
 PACKAGES = {
     "celery": "__init__.py", "kombu": "__init__.py", "redis": "__init__.py", "sqlalchemy": "__init__.py",
     "flower": "__init__.py", "psycopg": "version.py", "psycopg2": "", "asyncpg": "_version.py",
     "pymysql": "__init__.py", "MySQLdb": "release.py", "amqp": "__init__.py", "billiard": "__init__.py",
-    "prometheus_client": "", "alembic": "__init__.py",
+    "prometheus_client": "", "alembic": "__init__.py", "vine": "__init__.py", "click": "__init__.py",
+    "importlib_metadata": "",
 }
 #: What Docker sets for an image that says nothing.
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -32,6 +33,11 @@ _VERSION_TUPLE = re.compile(
     r"^[ \t]*(?:VERSION|version_info)[ \t]*=[ \t]*\([ \t]*([0-9]+)[ \t]*,[ \t]*([0-9]+)[ \t]*,[ \t]*([0-9]+)",
     re.MULTILINE)
 _PYTHON = re.compile(r"python([23]\.[0-9]{1,2})$")
+_APPLICATION = re.compile(r"^(\w+)[ \t]*(?::[^=\n]{1,80})?=[ \t]*(?:\w+\.)?Celery\(", re.MULTILINE)
+#: How a module comes by a name: assigned, defined, imported, or by ways that cannot be read.
+_NAMES = (r"^[ \t]*(?:NAME\b[ \t]*(?:=|:|,|\)|$)|(?:async[ \t]+)?(?:def|class)[ \t]+NAME\b)"
+          r"|\bimport\b[^\n]*\bNAME\b|\bas[ \t]+NAME\b|,[ \t]*NAME[ \t]*="
+          r"|import[ \t]+\*|__getattr__|globals\(|setattr")
 _MODULE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*$")
 #: Tried where no interpreter tells its version.
 _VERSIONS = tuple(f"3.{minor}" for minor in range(14, 5, -1))
@@ -80,7 +86,10 @@ class Image:
             return ""
         key = (found[0], found[1].size, found[1].modified)
         if key not in self._texts:
-            raw = self._engine.read_found(self._id, *found)
+            try:
+                raw = self._engine.read_found(self._id, *found)
+            except NotFound:  # gone since it was seen; whether the container is, too, is asked at the end
+                raw = None
             self._texts[key] = (raw or b"").decode("utf-8", "replace")
         return self._texts[key]
 
@@ -245,6 +254,25 @@ def find_app(image: Image, app: str, bases: Iterable[str]) -> dict[str, Any]:
         if re.search(rf"\b{last}\b|import \*|__getattr__", text) or not text:
             return {**result, "path": holder}
     return {**result, "present": False}
+
+
+def inside_app(image: Image, app: str, path: str) -> dict[str, Any]:
+    """What else is seen of a module that is there: ``apps``, the names that it gives to Celery applications,
+    ``named``, whether it mentions the attribute of ``-A module:attribute``, and ``closed``, the first folder
+    or file on its way that not everybody may enter or read."""
+    text, attribute = image.text(path), app.partition(":")[2].partition(".")[0]
+    told: dict[str, Any] = {"apps": list(dict.fromkeys(_APPLICATION.findall(text)))[:4]}
+    if attribute and text:
+        told["named"] = bool(re.search(_NAMES.replace("NAME", re.escape(attribute)), text, re.MULTILINE))
+    parts = path.strip("/").split("/")
+    for number in range(1, len(parts) + 1):
+        place = "/" + "/".join(parts[:number])
+        stands = image.find(place)
+        needed = 0o004 if number == len(parts) else 0o001
+        if stands and not stands[1].mode & needed:
+            told["closed"] = {"path": place, "mode": stands[1].mode & 0o777}
+            break
+    return told
 
 
 def _search(image: Image, module: str, bases: Iterable[str], looked: list[str]) -> str | None:

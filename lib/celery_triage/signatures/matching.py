@@ -33,8 +33,10 @@ _LOADING = re.compile(r"While trying to load the module (\S+) the following erro
 _MISSING = re.compile(r"ModuleNotFoundError: No module named '([^']+)'")
 #: Python's and kombu's own machinery of importing, which raises for others.
 _IMPORTING = re.compile(
-    r"<frozen |/importlib/__init__\.py$|/kombu/utils/imports\.py$|/celery/utils/imports\.py$"
+    r"<frozen (?!os>)|/importlib/__init__\.py$|/kombu/utils/imports\.py$|/celery/utils/imports\.py$"
 )
+#: Where the environment of the process is looked up: a KeyError from there names a variable.
+_ENVIRONMENT = re.compile(r"/os\.py$|<frozen os>$")
 _BARE = re.compile(
     r"(?P<type>[A-Za-z_][\w.]{0,120}(?:Error|Exception|NotFound|Refused|Disallowed|Registered|Exceeded|Mismatch"
     r"|Conflict|Full|Login|gaierror)|(?:[a-z_]\w{0,60}\.){1,6}(?:[A-Z]\w{1,60}|error)"
@@ -197,6 +199,8 @@ class _Finder:
             found = _MISSING.match(exception.text)
             itself = found is not None and f"{loading[1]}.".startswith(f"{found[1]}.")
             text = f"{'-A' if itself else 'inside'} {loading[1]}: {exception.text}"
+            if _ENVIRONMENT.search(_raised_in(exception)) and exception.text.startswith("KeyError: "):
+                text = f"environment of {loading[1]}: {exception.text}"
             if self.text("usage", text, context, exception.place):
                 return
         if block.message:

@@ -6,8 +6,9 @@ import difflib
 from collections.abc import Iterator, Sequence
 
 from celery_triage.checks.commands.shared import DEATHS, REFUSED, standing_in
+from celery_triage.checks.commands.starting import cannot_execute, started
 from celery_triage.checks.registry import Look, Prediction, check
-from celery_triage.checks.reports import by_the_log, healed, reported
+from celery_triage.checks.reports import healed, reported
 from celery_triage.checks.words import listed
 from celery_triage.model import Finding, Proof, Remedy
 from celery_triage.remedies import alive, changes, recreate
@@ -59,7 +60,8 @@ def app_module_missing(look: Look) -> Iterator[Finding]:
             found.setdefault(app.get("module") or service.app_module.partition(":")[0], []).append(service)
     for module, services in found.items():
         yield _no_module(look, module, services)
-    yield from reported(look, {service.label for services in found.values() for service in services})
+    there = {one.label for one in look.members if (look.files(one).get("app") or {}).get("present")}
+    yield from reported(look, there | {one.label for services in found.values() for one in services})
     yield from healed(look)
 
 
@@ -117,42 +119,6 @@ def _module_remedy(look: Look, module: str, services: Sequence[Service]) -> Reme
 
 
 @check(
-    "CMD004",
-    "app-does-not-load",
-    severity="critical",
-    needs=("containers", "logs/*"),
-    uses=("events", "files/*"),
-    step="app",
-    predicts=(Prediction(DEATHS, exits=(1, REFUSED)),),
-)
-def app_does_not_load(look: Look) -> Iterator[Finding]:
-    """The module that `-A` names is there, and Celery gets no application out of it.
-
-    ## What
-    Celery says in the log of the service that the module has no application, lacks the attribute behind the
-    colon, or raised an error while it was imported.
-
-    ## Why
-    The process ends before it looks at its options (exit code 2; 1 for an error that is not caught).
-
-    ## Looks like
-    `Unable to load celery application. Module 'shared.infrastructure' has no attribute 'celery'`, or a usage
-    error with a traceback of the application above it.
-
-    ## Confirm
-    `docker run --rm --entrypoint python IMAGE -c 'import MODULE'` with the environment of the service.
-
-    ## Do
-    Correct what the traceback names: its last line is the error, the last file of the application the place.
-
-    ## False alarms
-    Only the log is judged, so the certainty is never more than reported. Once the service got past the import
-    it is history.
-    """
-    yield from by_the_log(look)
-
-
-@check(
     "CMD005",
     "executable-missing",
     severity="critical",
@@ -165,7 +131,8 @@ def executable_missing(look: Look) -> Iterator[Finding]:
     """The program that a service is started with is not in its image.
 
     ## What
-    Every folder of the image's `PATH` was asked for the program, and none has it.
+    Every folder of the image's `PATH` was asked for the program, and for those around it (`poetry`, `tini`,
+    an entrypoint), and none has it.
 
     ## Why
     Docker cannot start the container (exit code 127, or the state `created`), or the shell in it ends with
@@ -186,24 +153,30 @@ def executable_missing(look: Look) -> Iterator[Finding]:
     never reported.
     """
     found: dict[str, list[Service]] = {}
+    looked: dict[str, list[str]] = {}
+    found_there: set[str] = set()  # the same words, said of a file that is there: CMD052, CMD053
     for service in look.members:
         if service.launch is None or look.course(service).past("executable"):
             continue
         executable = look.files(service).get("executable")
         if executable is None:
             look.needs_file(service, "whether its program is in the image is not known")
-        elif executable.get("path") is None and executable.get("looked"):
-            found.setdefault(executable.get("name") or "celery", []).append(service)
+            continue
+        entries = started(look, service)
+        absent = [one for one in entries if one["kind"] == "missing" and one["looked"]]
+        missing = {one["word"]: one["looked"] for one in absent}
+        if not missing and executable.get("path") is None and executable.get("looked"):
+            missing[executable.get("name") or "celery"] = executable["looked"]
+        for program, places in list(missing.items())[:1]:  # what stands behind it is not reached
+            found.setdefault(program, []).append(service)
+            looked[service.label] = places
+        if not missing and any(cannot_execute(one) or not (one.get("mode") or 1) & 0o111 for one in entries):
+            found_there.add(service.label)
     for program, services in found.items():
         names = listed([service.label for service in services])
         proof = []
         for service in services:
-            proof.append(
-                Proof(
-                    f"files/{service.label}",
-                    f"not there: {listed(look.files(service)['executable']['looked'], 8)}",
-                )
-            )
+            proof.append(Proof(f"files/{service.label}", f"not there: {listed(looked[service.label], 8)}"))
             if service.latest.get("error"):
                 proof.append(Proof("containers", f"{service.label}: {service.latest['error']}"))
             proof += look.seen(service).proof(program)
@@ -225,5 +198,5 @@ def executable_missing(look: Look) -> Iterator[Finding]:
                 commands=recreate(look.stack, services),
             ),
         )
-    yield from reported(look, {service.label for services in found.values() for service in services})
+    yield from reported(look, found_there | {one.label for services in found.values() for one in services})
     yield from healed(look)

@@ -1,55 +1,15 @@
-"""Packages: what the application imports and the image does not have, and faults of their versions."""
+"""Faults of the packages themselves that their makers know."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from celery_triage import upstream
-from celery_triage.checks.registry import Look, Prediction, check
-from celery_triage.checks.reports import by_the_log
+from celery_triage.checks.registry import Look, check
 from celery_triage.checks.words import listed
 from celery_triage.model import Finding, Proof, Remedy
 from celery_triage.remedies import alive
 from celery_triage.stack import Service
-
-
-@check(
-    "PKG001",
-    "package-missing",
-    severity="critical",
-    needs=("containers", "logs/*"),
-    uses=("events", "files/*"),
-    step="app",
-    predicts=(Prediction(("CTR001", "CTR003"), exits=(1, 2)),),
-)
-def package_missing(look: Look) -> Iterator[Finding]:
-    """Something that is imported at the start is not installed in the image.
-
-    ## What
-    The last words of the service name a module that Python does not find, and it is not the module of `-A`.
-
-    ## Why
-    The process ends at its start, with exit code 1 or, while the application is loaded, 2.
-
-    ## Looks like
-    `ModuleNotFoundError: No module named 'requests'` at the end of a traceback.
-
-    ## Confirm
-    `docker run --rm --entrypoint python IMAGE -c 'import MODULE'`.
-
-    ## Do
-    Add the package that brings the module to the requirements of the image and build it anew; for a module of
-    the application itself, look at what the image copies and at its volumes.
-
-    ## False alarms
-    Only the log is judged, so the certainty is never more than reported.
-    """
-    yield from by_the_log(
-        look,
-        "Only the log says this. If {} is a package, add what brings it to the requirements of the image, "
-        "build it anew and make the container anew; if it is a module of the application, look at what the "
-        "image copies and at its volumes.",
-    )
 
 
 @check(
