@@ -252,6 +252,9 @@ def test_it_prints_on_a4_in_the_order_of_the_page(reports, chromium):
     page.set_viewport_size({"width": 673, "height": 1000})
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert violations(page, rules=["color-contrast"]) == []
+    # A printer leaves backgrounds out, so nothing may be white on one.
+    number = page.eval_on_selector(".ct-n", "n => getComputedStyle(n).color")
+    assert number == "rgb(0, 0, 0)"
     tops = page.eval_on_selector_all(
         "main > section", "all => all.map(s => [s.getAttribute('aria-labelledby'), s.offsetTop])"
     )
