@@ -263,3 +263,47 @@ def test_a_pool_process_that_logs_an_error_is_a_task() -> None:
         "subprocess.CalledProcessError: Command returned non-zero exit status 1.\n"
     )
     assert verdict(text) == "ok"
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        ('    web_1       | django.db.utils.OperationalError: FATAL:  role "shop" does not exist\n'
+         '    postgres_1  | FATAL:  role "shop" does not exist\n', ("DBS002", "shop")),
+        ('`django.db.utils.OperationalError: FATAL:  password authentication failed for user "shop"`\n',
+         ("URL004", "shop")),
+        ("psql: error: could not connect to server: could not connect to server: No such file or directory\n"
+         "\tIs the server running locally and accepting\n"
+         '\tconnections on Unix domain socket "/tmp/.s.PGSQL.5432"?\n', ("URL005", "")),
+    ],
+    ids=["Compose's lines, moved in", "backticks", "psql before 14"],
+)  # fmt: skip
+def test_what_people_put_around_a_line_is_taken_off(text: str, cause: tuple[str, str]) -> None:
+    """Out of threads: an indented block, inline code, the words of an older psql."""
+    assert causes(text)[0] == cause
+
+
+def test_rabbitmqs_old_reports_are_records() -> None:
+    """RabbitMQ before 3.7 wrote a report per event, its head on a line of its own."""
+    text = (
+        "=ERROR REPORT==== 24-Nov-2026::00:00:00 ===\nclosing AMQP connection <0.392.0> "
+        "(172.18.0.4:45678 -> 172.18.0.3:5672):\n{handshake_timeout,frame_header}\n"
+    )
+    assert verdict(text) != "ok"
+
+
+def test_a_name_that_is_missing_is_laid_to_whose_module_it_is() -> None:
+    """An application's own module, a package, Python's library: three different remedies."""
+    shown = "ImportError: cannot import name 'Order' from 'shop.orders' ({}/shop/orders.py)\n"
+    assert causes(shown.format("/srv")) == [("CMD004", "shop.orders")]
+    assert causes(shown.format("/usr/lib/python3.12/site-packages")) == [("PKG050", "shop")]
+    assert causes(shown.format("/usr/lib/python3.12")) == [("PKG051", "shop")]
+
+
+def test_nginxs_errors_are_not_a_workers_last_words() -> None:
+    """nginx writes its date with strokes; an upstream that was not yet there is not Celery's failure."""
+    text = (
+        f"worker-1 | {READY}\nnginx-1  | 2026/11/24 00:00:05 [error] 29#29: *1 connect() failed "
+        "(111: Connection refused) while connecting to upstream, client: 10.0.0.1\n"
+    )
+    assert verdict(text) == "ok"

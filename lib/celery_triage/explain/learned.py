@@ -23,6 +23,10 @@ _STAMP = r"\[?\d[\dT:.,/+Z-]*\]?"
 _PREFIX = re.compile(
     rf"\s*(?:(?:{_STAMP}|\[[\w./:@ -]{{1,60}}\]|[\w.@/-]{{1,60}}(?:\[[\w.-]{{1,40}}\])?:?|[|>]) *){{1,5}}$"
 )
+#: What begins a line however far it stands from the margin.
+_MOVED = re.compile(rf"(?:{_BEGINS.pattern}|[\w.]+(?:Error|Exception): |[a-z][\w.-]* +\| )")
+#: A paste between backticks.
+_QUOTED = re.compile(r"`{1,3} ?(?=Traceback |[\w.]+(?:Error|Exception): )")
 #: The pod before a line of stern or kubetail.
 _POD = re.compile(r"\w-[a-z0-9]{8,10}-[a-z0-9]{5}[\w-]*$|\w-\d{1,3}$")
 _LEVEL = re.compile(r"\b(?:DEBUG|INFO|WARN|WARNING|ERROR|CRITICAL|FATAL)\b")
@@ -36,6 +40,8 @@ def learn(lines: Iterable[str]) -> tuple[re.Pattern[str], ...]:
     lines = list(lines)
     if margin := _margin(lines):
         found.setdefault(" " * margin)
+    if any(_QUOTED.match(text) for text in lines):
+        found.setdefault(_QUOTED.pattern)
     for text in lines:
         begins = _BEGINS.search(text, 1, 240)
         if begins is None or len(found) >= MOST:
@@ -57,7 +63,7 @@ def _margin(lines: list[str]) -> int:
     """The blanks before every line, where one of them begins something: a paste that was moved in."""
     told = [text for text in lines if text.strip()]
     least = min((len(text) - len(text.lstrip(" ")) for text in told), default=0)
-    return least if least and any(_BEGINS.match(text, least) for text in told) else 0
+    return least if least and any(_MOVED.match(text, least) for text in told) else 0
 
 
 def _is_prefix(before: str, text: str) -> bool:

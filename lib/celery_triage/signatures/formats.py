@@ -18,11 +18,13 @@ _POSTGRES = re.compile(
 )
 _REDIS = re.compile(r"\d+:[MSCX] \d\d \w{3} (?:\d{4} )?\d\d:\d\d:\d\d\.\d{3} ([*#.-]) ")
 _RABBIT = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3,6}(?:[+-]\d\d:\d\d)? \[(\w+)\] <[\d.]+> ")
+#: RabbitMQ up to 3.6: the record itself stands in the lines below.
+_RABBIT_OLD = re.compile(r"\**=(ERROR|WARNING|INFO|CRASH|SUPERVISOR|PROGRESS) REPORT==== .{1,60} ===")
 #: PostgreSQL's words without its time, as ``psql`` or a client shows them; ``ERROR:`` alone is anybody's.
 _POSTGRES_BARE = re.compile(r" {0,4}(?:(LOG|FATAL|PANIC|DETAIL|HINT):  ?|(ERROR|WARNING):  )(?=[A-Za-z\"])")
 _ANY_LEVEL = "DEBUG|INFO|WARN|WARNING|ERROR|CRITICAL|FATAL"
 _OTHER = re.compile(
-    r"(?:\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[.,\d]*\S{0,6}\s.{0,60}?"
+    r"(?:\[?\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d[.,\d]*\S{0,6}\s.{0,60}?"
     rf"\b(?P<a>{_ANY_LEVEL})\b"
     r"|(?P<b>DEBUG|INFO|WARNING|ERROR|CRITICAL):[\w.-]+:"
     rf"|\[?(?P<d>{_ANY_LEVEL})\]?:? {{1,9}}\[?\d{{4}}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[.,\d]*\]?"
@@ -63,7 +65,7 @@ _LEVELS = {
 _REPR = re.compile(
     r"(?P<type>[A-Za-z_]\w*(?:Error|Exception|Interrupt|Exit|NotFound|Refused|Denied|Lost|Mismatch"
     r"|Ready|Failed|Disallowed|Registered|Exceeded|Conflict|Closed|Forced|Configured))\("
-    r"(?P<quote>[\"'])(?P<message>.*)(?P=quote),?\)$",
+    r"(?:(?P<errno>\d{1,3}), )?(?P<quote>[\"'])(?P<message>.*)(?P=quote),?\)$",
     re.S,
 )
 
@@ -120,6 +122,9 @@ def head(text: str) -> Block | None:
             return Block("record", 0, 0, text[found.end() :], "redis", _LEVELS[found[1]])
         if found := _RABBIT.match(text):
             return Block("record", 0, 0, text[found.end() :], "rabbitmq", found[1].upper())
+    if first in ("=", "*") and (found := _RABBIT_OLD.match(text)):
+        level = {"CRASH": "ERROR", "SUPERVISOR": "ERROR", "PROGRESS": "INFO"}.get(found[1], found[1])
+        return Block("record", 0, 0, text[found.end() :], "rabbitmq", level)
     if first.isdigit() or first in "DIWEC:":
         if found := _CELERY_CUT.match(text):
             return Block("record", 0, 0, text[found.end() :], "celery", found[1], found[2])
@@ -157,4 +162,4 @@ def from_repr(text: str) -> tuple[str, str] | None:
     if found is None:
         return None
     message = found["message"].replace("\\n", "\n").replace("\\'", "'").replace('\\"', '"')
-    return found["type"], message
+    return found["type"], f"[Errno {found['errno']}] {message}" if found["errno"] else message

@@ -235,9 +235,7 @@ class _Finder:
     def bare(self, block: Block, context: str) -> bool:
         """The last line of a traceback whose rest was cut away, or what a command says of its failure."""
         if found := _REPLY.match(block.message):
-            return self.exception(
-                Exc("ResponseError", block.message[found.end() :], block.place), context
-            )
+            return self.exception(Exc("ResponseError", block.message[found.end() :], block.place), context)
         if shown := from_repr(block.message) if _SHOWN.match(block.message) else None:
             return self.exception(Exc(*shown, block.place), context)
         found = _BARE.match(block.message)

@@ -22,6 +22,7 @@ OWN = (
     "Received unregistered task",
     "Process '",
     "Process Beat",
+    "Error in timer: ",
     "Connection to broker",
     "Message Error",
     "Substantial drift",
@@ -64,6 +65,7 @@ OWN_BARE = (
     "Unrecoverable error: ",
     "Can't decode message body: ",
     "Failed to capture events: ",
+    "Error in timer: ",
 )
 #: What Celery says of itself in a pool process; all else there is the application's, whatever it looks like.
 OWN_IN_POOL = ("Failed operation",)
