@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -359,3 +360,14 @@ def test_commands_with_which_flower_starts_are_no_findings(command):
     """Each was run: words that Flower does not know are dropped by it."""
     stack = Incident().command("flower", command).loop("flower", 1, ["something else"])
     assert "flower-wrong-command" not in [one.name for one in diagnose(stack.evidence()).findings]
+
+
+def test_a_compose_file_that_nobody_read_is_not_said_to_lack_the_command():
+    """A runbook that reads no Compose files says just that."""
+    stack = Incident().replace_in_commands("--queues ", "--queue=")
+    for label in WORKERS:
+        stack.loop(label, 2, OPTION)
+    evidence = stack.evidence()
+    without = replace(evidence, sections={k: v for k, v in evidence.sections.items() if k != "compose"})
+    (cause,) = diagnose(without).cause_findings
+    assert "(no Compose file was read)" in cause.remedy.summary

@@ -10,6 +10,7 @@ from evidence import (
     NO_DRIVER,
     NO_DRIVER_BEAT,
     RESULT,
+    TAKEN_S,
     TOKEN,
     WORKERS,
     Incident,
@@ -134,6 +135,19 @@ FIRES = {
 
 def causes(stack):
     return diagnose(stack.evidence()).cause_findings
+
+
+@pytest.mark.parametrize(("lived", "said", "past"), [(70, [], False), (400, [], True), (100, [0], False)])
+def test_a_start_that_is_short_of_processor_time_has_not_outlived_its_driver(lived, said, past):
+    """Past the missing driver is only who lives twice as long as the start that failed of it, and not one
+    that has yet to say its first word: under a tight CPU limit an import takes minutes."""
+    stack = no_driver()
+    stack.lives["celery_beat"], stack.logs["celery_beat"] = [], []
+    if said:
+        stack.life("celery_beat", 3000, 3065, 1, NO_DRIVER_BEAT)
+    stack.life("celery_beat", TAKEN_S - lived, None, lines=[ready("celery_beat")[place] for place in said])
+    named = [finding.services for finding in diagnose(stack.evidence()).findings if finding.code == "URL002"]
+    assert (not any("celery_beat" in services for services in named)) is past
 
 
 def test_a_scheme_that_kombu_does_not_know_stops_its_services():

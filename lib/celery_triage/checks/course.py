@@ -25,6 +25,8 @@ _BEFORE = ("container", "executable", "subcommand")
 #: (Celery 5.5 and later; seconds; measured: 1 s without a driver, 12 s without a database, 130 s for a server
 #: that is silent).
 _OUTLIVED = {"driver": 60.0, "database": 300.0}
+#: How long a start may take to its first word (seconds): imports under a tight CPU limit, on a busy machine.
+_MUTE = 300.0
 #: Rules whose message does not tell the step at which it was said.
 _LOOSE = ("LOG002",)
 
@@ -76,14 +78,13 @@ class Course:
         """How far one life got."""
         key = self.lives.index(life)
         if key not in self._reached:
-            failed = [one.seconds for one in self.lives if one.failed and one.seconds is not None]
             self._reached[key] = reached(
                 self.lines(life),
                 self._service.role if self._service else "other",
                 version=_version(self._service),
                 ping=self._ping if life.running else "",
                 seconds=life.seconds if life.running else None,
-                longest_failure=max(failed, default=None),
+                longest_failure=self._longest_failure,
             )
         return self._reached[key]
 
@@ -100,8 +101,18 @@ class Course:
         here = place(step, self._service)
         if any(place(said_at, self._service) > here for said_at in self._steps_of_deaths(life)):
             return True
-        opens = step in _OUTLIVED and checks_backend_at_start(self._service)
-        return bool(opens and life.running and (life.seconds or 0) > _OUTLIVED[step])
+        if not life.running or step not in _OUTLIVED or not checks_backend_at_start(self._service):
+            return False
+        # Short of processor time a start takes minutes: what it took to fail before counts, too, and who has
+        # not yet said a word may not have begun.
+        mute = _MUTE if self.readable and not self.lines(life) else 0.0
+        return (life.seconds or 0) > max(_OUTLIVED[step], 2 * (self._longest_failure or 0.0), mute)
+
+    @cached_property
+    def _longest_failure(self) -> float | None:
+        """How long the longest life that failed lasted, in seconds; None where none is known."""
+        failed = [one.seconds for one in self.lives if one.failed and one.seconds is not None]
+        return max(failed, default=None)
 
     def _steps_of_deaths(self, life: Life) -> list[str]:
         """The steps at which this life says that it ended."""

@@ -41,12 +41,14 @@ class Change:
 @dataclass(frozen=True)
 class Changes:
     """All changes of one remedy. ``unplaced`` are the services whose fragment was found in no file; ``texts``
-    are edits of files that could not be read from here: to be shown, not to be applied by a machine."""
+    are edits of files that could not be read from here: to be shown, not to be applied by a machine; ``read``
+    tells whether there was any Compose file to look into."""
 
     edits: tuple[Edit, ...] = ()
     commands: tuple[str, ...] = ()
     texts: tuple[Edit, ...] = ()
     unplaced: tuple[str, ...] = ()
+    read: bool = True
 
     @property
     def complete(self) -> bool:
@@ -85,6 +87,7 @@ def changes(
         tuple(change.command for change in found if change.command),
         tuple(dict.fromkeys(texts)),
         tuple(unplaced),
+        compose is not None,
     )
 
 

@@ -44,7 +44,8 @@ def not_placed(changed: Changes) -> str:
     if changed.texts:
         return f"in {listed(sorted({edit.file for edit in changed.texts}))}"
     names = listed(changed.unplaced)
-    return f"where the command of {names} is set (it stands in no Compose file that could be read)"
+    where = "it stands in no Compose file that could be read" if changed.read else "no Compose file was read"
+    return f"where the command of {names} is set ({where})"
 
 
 def already_written(look: Look, found: Sequence[tuple[Service, Problem]], old: str, new: str) -> bool:

@@ -85,9 +85,8 @@ def no_place(changed: Changes) -> str:
         return (
             f"in {listed(sorted({edit.file for edit in changed.texts}))}, which could not be read from here"
         )
-    return (
-        f"where the URL of {listed(changed.unplaced)} is set, which is in no Compose file that could be read"
-    )
+    where = "which is in no Compose file that could be read" if changed.read else "no Compose file was read"
+    return f"where the URL of {listed(changed.unplaced)} is set, {where}"
 
 
 def similar(name: str, others: Iterable[str]) -> list[str]:
