@@ -270,6 +270,15 @@ def test_a_module_that_is_nowhere_is_judged_by_the_image():
     assert "/app/shared/infra/celery_app.py" in found.proof[0].text
 
 
+def test_what_is_wrong_with_the_app_is_quoted_whole_and_asked_with_no_wrong_app():
+    """Click writes it below its ``Error:``; and a ping with the old -A would fail after the cure."""
+    found = cause(no_module(), "app-module-missing")
+    said = [proof.text for proof in found.proof if proof.section.startswith("logs/")]
+    assert said[0] == ("Error: Unable to load celery application. The module shared.infra.celery_app was not "
+                       "found.")  # fmt: skip
+    assert len(found.verify) == 1 and found.verify[0].startswith("docker inspect -f ")
+
+
 def test_a_sibling_with_the_right_module_gives_the_exact_remedy():
     """Beat and Flower of the same image use the module that was meant."""
     remedy = cause(no_module(), "app-module-missing").remedy

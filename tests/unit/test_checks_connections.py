@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from evidence import (
     CELERY,
@@ -21,6 +23,7 @@ from evidence import (
 
 from celery_triage.causes import diagnose
 from celery_triage.checks import RULES, Look, judge
+from celery_triage.model import Section
 
 BACKEND = "CELERY_RESULT_BACKEND"
 BROKER = "CELERY_BROKER_URL"
@@ -428,6 +431,24 @@ def test_a_name_that_leads_to_the_machine_is_no_unknown_host(host, way):
     stack.section("celery", "no_reply", "nobody answered")
     found, _ = judge(RULES["URL003"], Look(stack.evidence(), RULES["URL003"]))
     assert not [one.title for one in found]
+
+
+def test_who_else_is_on_the_network_may_be_the_one_that_is_meant():
+    """Where no URL leads to the broker, nothing tells which container it is: all that are there are named."""
+    evidence = wrong_host("broker-of-the-shop").evidence()
+    told = dict(evidence.section("containers").data)
+    told["items"] = [item for item in told["items"] if item["label"] != "redis"]
+    shared = next(iter(next(item for item in told["items"] if item["label"] == "flower")["networks"]))
+
+    def said(members):
+        networks = {"items": [{"name": shared, "members": dict.fromkeys(members, "172.18.0.77")}]}
+        new = {"containers": told, "networks": networks}
+        sections = evidence.sections | {name: Section(name, "ok", data) for name, data in new.items()}
+        found = diagnose(replace(evidence, sections=sections)).cause_findings
+        return next(one.remedy.summary for one in found if one.name == "broker-host-unknown")
+
+    assert said(["shop_queue", "ai_backend_flower"]).endswith("there are also: shop_queue.")
+    assert "On their networks" not in said(["ai_backend_flower"])
 
 
 HBA = ('FATAL: no pg_hba.conf entry for host "172.18.0.9", user "backend", database "ai_backend", '

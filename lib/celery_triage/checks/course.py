@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from itertools import takewhile
 
 from celery_triage.checks.steps import checks_backend_at_start, place
 from celery_triage.core import answered
@@ -178,9 +179,14 @@ class Course:
         return tuple(one for life in gone for one in self.deaths(life) if one.code == code)
 
     def proof(self, match: Match) -> Proof:
-        """A known message as a quotation: the last line that says it."""
-        time, _, text = self._lines[match.lines[-1] - 1][:3]
-        return Proof(f"logs/{self.label}", text, match.lines[-1], time or None)
+        """A known message as a quotation: the last line that says it, with those below it where it says
+        nothing but ``Error:`` (click, before an error of several lines)."""
+        place = match.lines[-1]
+        time, _, text = self._lines[place - 1][:3]
+        if text.rstrip().endswith("Error:"):
+            below = takewhile(str.strip, (line[2] for line in self._lines[place : place + 3]))
+            text = " ".join([text.rstrip(), *(line.strip() for line in below)])
+        return Proof(f"logs/{self.label}", text, place, time or None)
 
 
 class Courses:

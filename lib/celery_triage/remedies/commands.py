@@ -106,10 +106,11 @@ def alive(services: Sequence[Service]) -> tuple[str, ...]:
 
 
 def _ping(service: Service) -> str:
-    """A ping to a worker by its own name; empty where that name is not known. A container made anew has a new
-    host name, so that part of the name is asked of the container when the command runs."""
+    """A ping to a worker by its own name; empty where that name is not known, or its ``-A`` is wrong: after
+    the cure no command with that one works. A container made anew has a new host name, so that part of the
+    name is asked of the container when the command runs."""
     name, misread = service.nodename or "", service.launch.problems if service.launch else ()
-    unsure = any(problem.kind == "unknown_command" for problem in misread)
+    unsure = service.app_absent or any(problem.kind == "unknown_command" for problem in misread)
     if service.role != "worker" or not service.app_module or unsure or not name or set("%$`\"") & set(name):
         return ""
     ping = ["celery", "-A", service.app_module, "inspect", "ping", "-d"]

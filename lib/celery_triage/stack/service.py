@@ -169,6 +169,11 @@ class Service:
         """What ``-A`` (or ``CELERY_APP``) says: module, ``module:attribute`` or package."""
         return self.launch.app if self.launch else None
 
+    @property
+    def app_absent(self) -> bool:
+        """Whether the module of ``-A`` was looked for in the image and is not there."""
+        return (self._files.get("app") or {}).get("present") is False
+
     # its names and addresses
 
     @property

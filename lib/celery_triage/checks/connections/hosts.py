@@ -18,7 +18,7 @@ from celery_triage.stack import Service, Stack, Url
     "broker-host-unknown",
     severity="critical",
     needs=("containers",),
-    uses=("logs/*", "events", "compose", "redis", "postgres"),
+    uses=("logs/*", "events", "compose", "redis", "postgres", "networks"),
     step="broker",
     predicts=(*DEATHS, Prediction(("BRK001", "URL005"))),
     also=("result-host-unknown", "network-missing"),
@@ -248,7 +248,8 @@ def _host_remedy(look: Look, purpose: str, host: str, pairs: Sequence[tuple[Serv
         return Remedy(
             "manual",
             f"Write the name of the {'broker' if purpose == 'broker' else 'database server'} that is "
-            f"meant instead of {host}, or start a container of that name on their network.",
+            f"meant instead of {host}, or start a container of that name on their network."
+            f"{_also_there(look, services)}",
             commands=commands,
         )
     return Remedy(
@@ -258,6 +259,16 @@ def _host_remedy(look: Look, purpose: str, host: str, pairs: Sequence[tuple[Serv
         risk=risk,
         question=f"Is {host} a slip for a server that is there, or is a container of that name missing?",
     )
+
+
+def _also_there(look: Look, services: Sequence[Service]) -> str:
+    """The other containers on a network that all these services share: the one that is meant may be among
+    them, also where no URL leads to it."""
+    shared = frozenset.intersection(*(frozenset(service.networks) for service in services))
+    own = {service.name for service in look.stack.members}
+    items = (look.data("networks") or {}).get("items") or ()
+    names = {name for item in items if item.get("name") in shared for name in item.get("members") or ()} - own
+    return f" On their networks there are also: {listed(sorted(names), 8)}." if names else ""
 
 
 def fitting(look: Look, pairs: Sequence[tuple[Service, Url]]) -> list[Service]:
