@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from evidence import COMPOSE, TAKEN_S, WORKERS, Incident, hostname, iso, without_section
+from evidence import COMPOSE, TAKEN_S, WORKERS, Incident, hostname, iso, ready, without_section
 
 from celery_triage import causes
 from celery_triage.checks import RULES, Look, judge
@@ -364,3 +364,41 @@ def test_tasks_in_the_hands_of_one_worker_while_another_is_idle_are_told():
 def test_a_worker_that_holds_little_or_has_company_is_not_blamed(stack):
     """One task ahead, another one at work too, a task that has only begun."""
     assert of_rule("WRK007", stack)[0] == []
+
+
+def unbegun(lived=400, said=("waiting for postgres...",), known=()):
+    """One worker's container runs, and what runs in it says this; the broker knows these nodes beside."""
+    stack = Frozen(asked=2)
+    stack.lives[SILENT], stack.logs[SILENT] = [], []
+    stack.life(SILENT, TAKEN_S - lived, None, lines=list(said))
+    mine = f"{SILENT}@{hostname(SILENT)}"
+    stack.redis["nodes"] = [f"{label}@{hostname(label)}" for label in WORKERS if label != SILENT]
+    stack.redis["nodes"] += [mine] if known else []
+    return stack
+
+
+def test_a_container_in_which_celery_never_starts_is_no_healthy_worker():
+    """Its entrypoint waits for ever for a server: up, no restart, no error, and no work is done."""
+    (finding,), _ = judged(unbegun())
+    assert (finding.name, finding.services) == ("worker-not-started", (SILENT,))
+    assert (finding.certainty, finding.severity, finding.remedy.kind) == ("inferred", "critical", "manual")
+    assert "Celery has not started in it" in finding.title
+    assert "waiting for postgres" in finding.proof[-1].text
+    assert causes.diagnose(unbegun().evidence()).verdict == "critical"
+
+
+@pytest.mark.parametrize(
+    "stack",
+    [
+        unbegun(lived=200),
+        unbegun(said=ready(SILENT)[:8]),
+        unbegun(known=(SILENT,)),
+        unbegun().section(f"logs/{SILENT}", "denied", "log driver none keeps no logs"),
+        unbegun().section(f"logs/{SILENT}", "partial", "cut", {"lines": [], "cut": {"lines": 9}}),
+    ],
+    ids=["young", "banner", "known to the broker", "no log", "the start of its log is not there"],
+)
+def test_a_worker_that_may_have_started_is_not_said_never_to_have(stack):
+    """Whoever is young, has said a word of Celery, is known to the broker or cannot be read is unknown."""
+    findings, _ = judged(stack)
+    assert [finding.name for finding in findings if finding.name == "worker-not-started"] == []

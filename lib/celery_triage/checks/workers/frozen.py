@@ -7,9 +7,10 @@ from typing import Any
 
 from celery_triage.checks.registry import Look, NotApplicable, check
 from celery_triage.checks.servers import asked_servers
+from celery_triage.checks.words import lasted
 from celery_triage.checks.workers.names import shared
 from celery_triage.checks.workers.waiting import pool_of
-from celery_triage.lives import age_of
+from celery_triage.lives import age_of, reached
 from celery_triage.model import Finding, Proof, Remedy
 from celery_triage.remedies import alive, restart
 from celery_triage.stack import Service
@@ -19,6 +20,9 @@ from celery_triage.stack import Service
 ASKS_WITHIN_S = 5
 #: A worker without a log counts as started after this long (seconds).
 STARTED_S = 120.0
+#: A container that runs for longer than this (seconds) without a word of Celery is not just slow: under a
+#: tight CPU limit, on a busy machine, an import took two minutes.
+UNBEGUN_S = 300.0
 
 
 @check(
@@ -28,6 +32,7 @@ STARTED_S = 120.0
     needs=("containers", "celery"),
     uses=("redis", "rabbitmq", "logs/*", "events", "files/*"),
     step="consuming",
+    also=("worker-not-started",),
 )
 def worker_frozen(look: Look) -> Iterator[Finding]:
     """A worker runs, is connected to the broker, and answers nothing.
@@ -35,7 +40,9 @@ def worker_frozen(look: Look) -> Iterator[Finding]:
     ## What
     Its container runs and its start was completed; its node is known to the broker; of the nodes that got our
     ping one more listens than has answered, and this worker is it. Its connection to the broker has not asked
-    for a task for seconds either, which a worker with a free hand does every second.
+    for a task for seconds either, which a worker with a free hand does every second. Where the container
+    runs for minutes, the broker knows no such node and Celery has not said a word yet, the finding is called
+    worker-not-started.
 
     ## Why
     Docker sees a process that lives and restarts nothing. Its tasks wait; those that it had taken are lost to
@@ -43,7 +50,8 @@ def worker_frozen(look: Look) -> Iterator[Finding]:
 
     ## Looks like
     Nothing: its log just stops. A main process that was stopped (SIGSTOP, a debugger, the freezer of its
-    cgroup), that is deadlocked, or that waits for a disk or a lock for ever.
+    cgroup), that is deadlocked, or that waits for a disk or a lock for ever. One that never started says what
+    its entrypoint waits for, or nothing at all.
 
     ## Confirm
     `celery -A APP inspect ping -d NODE` stays without a reply; `docker top CONTAINER -o pid,stat,wchan,cmd`
@@ -54,8 +62,8 @@ def worker_frozen(look: Look) -> Iterator[Finding]:
 
     ## False alarms
     A worker with `--pool=solo` runs tasks in its main process and cannot answer meanwhile: it is never
-    reported (see WRK006), nor is one that shares its node name with another (WRK052). A worker that has not
-    yet finished its start is not either.
+    reported (see WRK006), nor is one that shares its node name with another (WRK052), nor one that has begun
+    its start and not yet finished it.
     """
     if not look.stack.workers and look.section("containers").status == "ok":
         raise NotApplicable("this stack has no worker")
@@ -84,6 +92,8 @@ def _judge(look: Look, broker: Mapping[str, Any], worker: Service, answered: int
     label, course = worker.label, look.course(worker)
     server = _server(look, broker)
     if not (course.past("consuming") or (not course.readable and (age_of(worker) or 0) > STARTED_S)):
+        if (lived := _unbegun(look, worker, server)) is not None:
+            yield _not_started(look, broker, worker, lived)
         _unsure(look, f"{label} did not answer, and is not known to have finished its start")
         return
     if broker["asked"] <= answered or worker.nodename not in (server.get("nodes") or [worker.nodename]):
@@ -132,6 +142,43 @@ def _judge(look: Look, broker: Mapping[str, Any], worker: Service, answered: int
             commands=restart([worker]),
             risk="What it runs now ends after ten seconds; tasks that it had taken are only run again with "
             "task_acks_late.",
+        ),
+        verify=alive([worker]),
+    )
+
+
+def _unbegun(look: Look, worker: Service, server: Mapping[str, Any]) -> float | None:
+    """How long (seconds) a worker's container runs without a sign of Celery in it; None where there is one,
+    or where none could be seen: it is young, it is told to be quiet, the start of its log was not read."""
+    course, lived = look.course(worker), age_of(worker) or 0.0
+    nodes, log = server.get("nodes"), look.data(f"logs/{worker.label}") or {}
+    quiet = worker.launch is not None and worker.launch.options.get("quiet")
+    if not course.readable or log.get("cut") or quiet or nodes is None or worker.nodename in nodes:
+        return None
+    life = course.lives[-1] if course.lives else None
+    if lived < UNBEGUN_S or life is None or not life.running:
+        return None
+    return None if reached(course.lines(life), "worker").proven else lived
+
+
+def _not_started(look: Look, broker: Mapping[str, Any], worker: Service, lived: float) -> Finding:
+    course = look.course(worker)
+    proof = [Proof("celery", f"{broker['key']}: {worker.nodename} did not answer, and is no node that the "
+                   "broker knows")]  # fmt: skip
+    lines = course.lines(course.lives[-1])
+    if lines:
+        proof.append(Proof(f"logs/{worker.label}", lines[-1][2], None, lines[-1][0]))
+    return look.finding(
+        f"{worker.label} runs for {lasted(lived)}, and Celery has not started in it",
+        name="worker-not-started",
+        services=(worker.label,),
+        object=worker.label,
+        certainty="inferred",
+        proof=proof,
+        remedy=Remedy(
+            "manual",
+            f"See what it waits for: the end of its log, and what runs in it (docker top {worker.name}): a "
+            "script that waits for a server, or an import that does not return.",
         ),
         verify=alive([worker]),
     )
