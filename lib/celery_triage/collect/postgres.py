@@ -215,12 +215,16 @@ def _read(
         by_database = {clean(name, 200): number for name, number in counted}
         entry["connections"] = {"max": most, "reserved": reserved, "used": sum(by_database.values()),
                                 "by_database": by_database}
-        entry["waiting"] = [
+        asked.outcome = f"PostgreSQL {version}, {len(entry['databases'])} databases"
+        try:
+            waiting = connection.execute(STATEMENTS["waiting"]).fetchall()
+        except psycopg.Error:  # all that was read before is worth more; the transaction ends here anyway
+            waiting = None
+        entry["waiting"] = waiting if waiting is None else [
             {"database": clean(row[0] or "", 200), "pid": row[1], "seconds": row[2], "address": row[3],
              "by": {"pid": row[4], "state": row[5], "seconds": row[6], "user": clean(row[7] or "", 200),
                     "application": clean(row[8] or "", 200), "address": row[9]}}
-            for row in connection.execute(STATEMENTS["waiting"])]
-        asked.outcome = f"PostgreSQL {version}, {len(entry['databases'])} databases"
+            for row in waiting]
     connection.rollback()
 
 

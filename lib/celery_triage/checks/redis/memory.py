@@ -32,6 +32,7 @@ EVICTS_ALL = "allkeys-"
     severity="critical",
     needs=("containers", "redis"),
     uses=("logs/*", "events"),
+    step="broker",
     predicts=STOPS,
 )
 def redis_out_of_memory(look: Look) -> Iterator[Finding]:

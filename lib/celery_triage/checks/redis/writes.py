@@ -28,6 +28,7 @@ from celery_triage.remedies import alive
     severity="critical",
     needs=("containers", "redis"),
     uses=("logs/*", "events"),
+    step="broker",
     predicts=STOPS,
 )
 def redis_cannot_save(look: Look) -> Iterator[Finding]:
@@ -132,6 +133,7 @@ def _save_again(look: Look, server, name: str, thing: str) -> Remedy:
     severity="critical",
     needs=("containers", "redis"),
     uses=("logs/*", "events"),
+    step="broker",
     predicts=STOPS,
 )
 def redis_read_only(look: Look) -> Iterator[Finding]:
