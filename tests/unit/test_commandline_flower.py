@@ -26,7 +26,7 @@ def _read(line: str, minor: str):
     return parse(words, recorded["celery"], env=env, flower=recorded["flower"])
 
 
-@pytest.mark.parametrize("minor", sorted(OUTCOMES))
+@pytest.mark.parametrize("minor", tables.versions("flower"))
 def test_every_line_ends_as_the_real_flower_ended(minor: str) -> None:
     """Exit code and sentence of each recorded line; a bare ``flower`` is there in 0.9 only."""
     lines = OUTCOMES[minor]["lines"]
@@ -44,7 +44,7 @@ def test_every_line_ends_as_the_real_flower_ended(minor: str) -> None:
             assert seen["said"].endswith(launch.error), (minor, line)
 
 
-@pytest.mark.parametrize("minor", sorted(OUTCOMES))
+@pytest.mark.parametrize("minor", tables.versions("flower"))
 def test_the_table_holds_the_options_and_defaults_that_flower_prints(minor: str) -> None:
     """Names and defaults in the recorded list of options are those of the table."""
     text = (DATA / "help" / f"flower-{minor}.txt").read_text(encoding="utf-8")

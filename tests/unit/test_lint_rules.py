@@ -101,6 +101,12 @@ CASES = [
         HEALTHY + BEAT % (PING % " -d beat@x"),
         HEALTHY + BEAT % "healthcheck: {disable: true}",
     ),
+    (
+        "HLT001",
+        "warning",
+        worker("healthcheck: {test: 'celery inspect ping -A shop || exit 1', timeout: 20s}"),
+        worker("healthcheck: {test: 'celery -A shop inspect ping || exit 1', timeout: 20s}"),
+    ),
     ("HLT002", "warning", worker(PING % " -d mail@x"), worker("hostname: w\n    " + PING % " -d celery@w")),
     (
         "HLT003",
@@ -160,6 +166,15 @@ CASES = [
         {"docker-compose.yml": WITH_PASSWORD, ".env": "OTHER=1\n"},
         {"docker-compose.yml": WITH_PASSWORD, ".env": "PW=1\n"},
     ),
+    ("CMP011", "warning", HEALTHY.replace("-c 4", "-c 4 --detach"), HEALTHY),
+    (
+        "CMP011",
+        "warning",
+        HEALTHY.replace("celery -A shop worker -l info -c 4", "celery multi start w1 -A shop"),
+        HEALTHY.replace(
+            "celery -A shop worker -l info -c 4", "sh -c 'celery multi start w1 -A shop; sleep inf'"
+        ),
+    ),
     ("CMP010", "critical", worker("labels: {a: '${X'}").replace("-c 4", "-c ${X"), HEALTHY),
 ]
 
@@ -170,6 +185,7 @@ def test_a_rule_fires_on_its_fault_and_is_quiet_on_the_mended_file(tmp_path, cod
     told = judged(tmp_path / "broken", broken)
     assert found(told).get(code) == severity, found(told)
     assert all(one.proof and one.proof[0].line for one in told.diagnosis.findings if one.code == code)
+    assert not any("***" in one.title for one in told.diagnosis.findings), "a word of ours taken for a secret"
     assert code not in found(judged(tmp_path / "mended", mended))
 
 

@@ -1,12 +1,15 @@
-"""What ``-A`` names, as far as its words alone show that it can be no module."""
+"""What a container runs that can never do what it is for: an application that is no module, a process that
+goes into the background, a health check whose command Celery refuses."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from celery_triage.checks.words import listed
+from celery_triage.commandline import unwrap
+from celery_triage.lint.pins import FOUR
 from celery_triage.lint.rules.registry import found, static
-from celery_triage.lint.subject import Subject
+from celery_triage.lint.subject import Subject, spread
 from celery_triage.model import Finding
 from celery_triage.stack import Service
 
@@ -38,4 +41,88 @@ def no_module(subject: Subject) -> Iterator[Finding]:
             services=services,
             thing=app,
             fix=f"Write -A {meant}.",
+        )
+
+
+@static("CMP011", "command-detaches")
+def detaches(subject: Subject) -> Iterator[Finding]:
+    """The command of a container goes into the background.
+
+    ## What
+    A worker or beat with `--detach` (`-D`), or `celery multi start`, is the main command of a service.
+
+    ## Why
+    A container lives as long as its main process. That one starts another, and ends: Docker then stops
+    the container, the worker in it included, and a restart policy makes a loop of it.
+
+    ## Looks like
+    `Exited (0)` in `docker ps -a`, or `Restarting (0)`, and nothing in the log.
+
+    ## Confirm
+    `docker compose up SERVICE` comes back at once.
+
+    ## Do
+    Take `--detach` out; in place of `celery multi` use one service for each worker.
+
+    ## False alarms
+    Where a shell or a script runs the command, something behind it may stay: nothing is reported there.
+    """
+    for service in subject.celery:
+        launch = next(reversed(subject.launches(service).values()), None)
+        if launch is None or launch.problems or service.unwrapped.expands or service.unwrapped.assumed:
+            continue
+        multi = launch.subcommand == "multi" and set(launch.positional[:1]) & {"start", "restart"}
+        if not (multi or launch.options.get("detach")):
+            continue
+        word = "multi" if multi else "--detach"
+        yield found(
+            subject,
+            "CMP011",
+            "command-detaches",
+            "warning",
+            f"{service.label}: {word} sends the process into the background, so the container ends at once",
+            [subject.command_node(service, word)],
+            services=[service],
+            thing=word,
+            fix="Use one service for each worker." if multi else "Take --detach (-D) out.",
+        )
+
+
+@static("HLT001", "health-check-cannot-pass")
+def check_refused(subject: Subject) -> Iterator[Finding]:
+    """A health check whose own Celery command the possible versions refuse (``inspect ping -A app``)."""
+    for service in subject.services:
+        test = (service.item["healthcheck"] or {}).get("test") or ["NONE"]
+        if test[0] not in ("CMD", "CMD-SHELL"):
+            continue
+        read = unwrap(test[1] if test[0] == "CMD-SHELL" else test[1:])
+        if not read.is_celery or not read.argv or read.assumed:
+            continue
+        possible = tuple(one for one in subject.pin(service).minors if one != FOUR)
+        launches = subject.stack.alike.every(read.argv, possible, env={}, expands=True)
+        refused = [
+            (version, launch.problems[0])
+            for version, launch in launches.items()
+            if launch.exit_code and launch.problems and "$" not in launch.problems[0].token
+        ]
+        newest = launches.get(possible[-1])
+        if not refused or newest is None or not newest.problems:
+            continue
+        problem = refused[-1][1]
+        versions = [version for version, _ in refused]
+        right = [version for version in possible if version not in versions]
+        known = f"wrong for Celery {spread(versions)}" + (f", right for {spread(right)}" if right else "")
+        yield found(
+            subject,
+            "HLT001",
+            "health-check-cannot-pass",
+            "warning",
+            f"{service.label}: its health check can never pass, for Celery refuses "
+            f"{problem.option or problem.token} there ({known})",
+            [subject.node(service, "healthcheck", "test")],
+            services=[service],
+            thing=problem.option or problem.token,
+            fix="Write celery -A app inspect ping: options of Celery stand before inspect."
+            if problem.kind == "misplaced_option"
+            else "Correct the command of the check.",
         )

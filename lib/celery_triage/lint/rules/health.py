@@ -66,8 +66,8 @@ def cannot_pass(subject: Subject) -> Iterator[Finding]:
                 "HLT001",
                 "health-check-cannot-pass",
                 "warning",
-                f"{service.label}: its health check pings {asked} and can never pass: only workers answer a "
-                f"ping",
+                f"{service.label}: its health check pings {asked} and can never pass, for only workers "
+                f"answer a ping",
                 [node],
                 services=[service],
                 thing=",".join(ping.written),
