@@ -307,3 +307,20 @@ def test_nginxs_errors_are_not_a_workers_last_words() -> None:
         "(111: Connection refused) while connecting to upstream, client: 10.0.0.1\n"
     )
     assert verdict(text) == "ok"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CRITICAL 2026-11-24 00:00:00,495 celery.beat 24069 celerybeat raised exception "
+        "<class 'shop.Odd'>: Odd('x',)\n",
+        "[2026-11-24 00:00:00,377: ERROR/Beat] Process Beat\nTraceback (most recent call last):\n"
+        '  File "/srv/shop/beat.py", line 3, in run\n    odd()\nshop.Odd: x\n',
+        "[2026-11-24 00:00:00,410: ERROR/Beat] Database error while sync: ProgrammingError('odd',)\n",
+        "consumer: Connection to broker lost. Trying to re-establish the connection...\n",
+    ],
+    ids=["Celery 2's beat", "an embedded beat", "the database scheduler", "without its head"],
+)
+def test_an_end_that_nobody_knows_is_not_called_ok(text: str) -> None:
+    """Beat that died of something unheard of; a connection that is not yet back."""
+    assert verdict(text) != "ok"

@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-_CELERY = re.compile(r"\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}): (\w+)/([\w:.()-]+)\] ?")
+_CELERY = re.compile(
+    r"\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}): (\w+)/([\w:.()-]+)\] ?"
+    r"(?:\[\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?Z?\] )?"
+)
 #: The same, its beginning lost where it was copied.
 _CELERY_CUT = re.compile(
     r"(?:[\d: ,-]{0,24}: )?(DEBUG|INFO|WARNING|ERROR|CRITICAL)/"

@@ -7,7 +7,7 @@ import re
 from celery_triage.signatures.formats import Block
 
 #: Records in which Celery itself says that it ends.
-DEATHS = ("Unrecoverable error", "beat raised exception")
+DEATHS = ("Unrecoverable error", "beat raised exception", "celerybeat raised exception", "Process Beat")
 #: Beginnings of records in which Celery speaks of itself, with the traceback that follows. All else is the
 #: application's. Sources: worker and beat of 5.4 to 5.7, recorded runs.
 OWN = (
@@ -21,8 +21,8 @@ OWN = (
     "Task handler raised error",
     "Received unregistered task",
     "Process '",
-    "Process Beat",
     "Error in timer: ",
+    "Database error while sync: ",
     "Connection to broker",
     "Message Error",
     "Substantial drift",
@@ -61,6 +61,7 @@ OWN = (
 #: What only Celery says, also where the head of its record was not copied.
 OWN_BARE = (
     "consumer: Cannot connect to ",
+    "consumer: Connection to broker lost",
     "beat: Connection error: ",
     "Unrecoverable error: ",
     "Can't decode message body: ",
