@@ -108,11 +108,15 @@ def image_version(image: str) -> str:
     return tag if len(parts) >= 2 and all(part.isdigit() for part in parts) else ""
 
 
-def known_of(service: Any, stack: Iterable[Any], versions: Mapping[str, str], python: str) -> Known:
-    """What is known of a service among the services of its stack."""
+def servers_of(services: Iterable[Any]) -> dict[str, str]:
+    """The versions of the servers of a stack by role, as far as the tags of their images say them."""
+    return {one.role: image_version(one.item.get("image") or "") for one in services}
+
+
+def known_of(service: Any, servers: Mapping[str, str], versions: Mapping[str, str], python: str) -> Known:
+    """What is known of a service; ``servers`` as ``servers_of`` says it."""
     launch = service.launch
     url = service.url("broker")
-    servers = {one.role: image_version(one.item.get("image") or "") for one in stack}
     return Known(
         {name.lower().replace("_", "-"): version for name, version in versions.items() if version},
         python,

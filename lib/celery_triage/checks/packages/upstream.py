@@ -46,13 +46,14 @@ def known_upstream_fault(look: Look) -> Iterator[Finding]:
     (a package whose version cannot be read, a broker that only the application knows), nothing is said.
     """
     found: dict[str, list[tuple[Service, upstream.Fault, str]]] = {}
+    servers = upstream.servers_of(look.members)
     for service in look.celery:
         versions = {name: str(told.get("version") or "") for name, told in service.packages.items()}
         if not versions.get("celery"):
             look.needs_file(service, "the version of Celery in the image is not known")
             continue
         python = str(look.files(service).get("python") or "")
-        known = upstream.known_of(service, look.members, versions, python)
+        known = upstream.known_of(service, servers, versions, python)
         for fault in upstream.matching(known):
             found.setdefault(fault.name, []).append((service, fault, known.versions[fault.package]))
     for name, told in found.items():

@@ -3,10 +3,10 @@ goes into the background, a health check whose command Celery refuses."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from celery_triage.checks.words import listed
-from celery_triage.commandline import unwrap
+from celery_triage.commandline import Launch, unwrap
 from celery_triage.lint.pins import FOUR
 from celery_triage.lint.rules.registry import found, static
 from celery_triage.lint.subject import Subject, spread
@@ -91,6 +91,7 @@ def detaches(subject: Subject) -> Iterator[Finding]:
 @static("HLT001", "health-check-cannot-pass")
 def check_refused(subject: Subject) -> Iterator[Finding]:
     """A health check whose own Celery command the possible versions refuse (``inspect ping -A app``)."""
+    seen: dict[tuple, Mapping[str, Launch]] = {}
     for service in subject.services:
         test = (service.item["healthcheck"] or {}).get("test") or ["NONE"]
         if test[0] not in ("CMD", "CMD-SHELL"):
@@ -99,7 +100,11 @@ def check_refused(subject: Subject) -> Iterator[Finding]:
         if not read.is_celery or not read.argv or read.assumed:
             continue
         possible = tuple(one for one in subject.pin(service).minors if one != FOUR)
-        launches = subject.stack.alike.every(read.argv, possible, env={}, expands=True)
+        # The node that is asked differs from service to service and decides nothing.
+        words = tuple("worker@host" if "@" in word else word for word in read.argv)
+        if (words, possible) not in seen:
+            seen[words, possible] = subject.stack.alike.every(words, possible, env={}, expands=True)
+        launches = seen[words, possible]
         refused = [
             (version, launch.problems[0])
             for version, launch in launches.items()

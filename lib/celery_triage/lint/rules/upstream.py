@@ -19,16 +19,19 @@ _PYTHON = re.compile(r"(?im)^FROM\s+(?:--\S+\s+)?(?:\S+/)?python:(\d+\.\d+)")
 def known_fault(subject: Subject) -> Iterator[Finding]:
     """Versions that the requirements pin and that have a fault which is known upstream."""
     told: dict[str, list[tuple[Service, upstream.Fault, str]]] = {}
+    servers = upstream.servers_of(subject.services)
     for service in subject.celery:
         exact = dict(subject.pin(service).exact)
         flower, how = subject.flower(service)
         if flower and "flower" not in exact:
             exact["flower"] = (flower, how)
+        if not exact:
+            continue
         versions = {name: version for name, (version, _) in exact.items()}
         docker = subject.known[service.label].docker
         pythons = set(_PYTHON.findall(docker.text)) if docker is not None else set()
         python = next(iter(pythons)) if len(pythons) == 1 else ""
-        for fault in upstream.matching(upstream.known_of(service, subject.services, versions, python)):
+        for fault in upstream.matching(upstream.known_of(service, servers, versions, python)):
             told.setdefault(fault.name, []).append((service, fault, exact[fault.package][1]))
     for name, pairs in told.items():
         services, fault = [service for service, _, _ in pairs], pairs[0][1]
