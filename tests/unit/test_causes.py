@@ -27,6 +27,7 @@ from celery_triage import causes
 from celery_triage.causes import diagnose, is_cause, rank
 from celery_triage.checks import RULES, run
 from celery_triage.checks.steps import STEPS
+from celery_triage.explain.codes import log_codes
 from celery_triage.model import Finding, Section, dumps
 
 
@@ -159,10 +160,13 @@ def test_a_latent_cause_is_never_called_confirmed():
 
 
 def test_a_healthy_stack_has_no_finding_at_all():
-    """Nothing found, nothing settling, and every rule could look."""
+    """Nothing found, nothing settling, and every rule could look, but those about a RabbitMQ that is not
+    there."""
     diagnosis = diagnose(Incident().evidence())
     assert (diagnosis.verdict, diagnosis.findings, diagnosis.settling) == ("ok", (), ())
-    assert {outcome.outcome for outcome in diagnosis.outcomes} == {"quiet"}
+    elsewhere = [outcome for outcome in diagnosis.outcomes if outcome.outcome == "not_applicable"]
+    assert {outcome.why for outcome in elsewhere} == {"no service uses RabbitMQ as its broker"}
+    assert {outcome.outcome for outcome in diagnosis.outcomes if outcome not in elsewhere} == {"quiet"}
 
 
 def test_queues_with_an_equals_sign_are_valid():
@@ -383,10 +387,10 @@ def test_every_rule_strikes_at_a_step_that_exists():
 
 
 def test_every_prediction_is_about_a_code_that_exists():
-    """A prediction of a code that nobody reports explains nothing."""
+    """A prediction of a code that nobody reports, no rule and no log, explains nothing."""
     for rule in RULES.values():
         for prediction in rule.predicts:
-            assert set(prediction.codes) <= set(RULES), rule.code
+            assert set(prediction.codes) <= {*RULES, *log_codes()}, rule.code
 
 
 # --- Verdict ------------------------------------------------------------------------------------------------

@@ -14,7 +14,18 @@ from celery_triage.model import Remedy
 from celery_triage.signatures import Match, catalogue
 
 #: Of these a process that works afterwards does not show that they are over.
-_UNHEALED = ("WRK", "BRK007", "BRK012")
+_UNHEALED = (
+    "WRK",
+    "BRK007",
+    "BRK012",
+    "DBS054",
+    "RDS050",
+    "RDS051",
+    "RDS053",
+    "RDS054",
+    "RDS058",
+    "RDS059",
+)
 
 
 @dataclass(frozen=True)
