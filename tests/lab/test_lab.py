@@ -15,6 +15,7 @@ import yaml
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tests.lab import images, lab, steps
 from tests.lab.fault import FOLDER, BadFault, fault_names, load_fault
+from tests.lab.place import INFRA_SERVICES
 
 FAULTS = fault_names()
 APPS = dict.fromkeys(lab.BACKEND_SERVICES, "ctlab-backend:0123456789ab")
@@ -23,7 +24,7 @@ IMAGES = {"BACKEND_IMAGE": APPS["flower"]}
 
 def written(tmp_path: Path, name: str, apps=APPS) -> lab.Lab:
     fault = load_fault(name)
-    place = lab.Lab.at("x_", tmp_path, fault.names)
+    place = lab.Lab.at("x_", tmp_path, fault.names, fault.broker)
     lab.write_backend(place, fault, {fault.names.service(service): app for service, app in apps.items()})
     return place
 
@@ -44,7 +45,7 @@ class TestFaults:
         """A fault with causes is not ok, one without is; causes are about services that there are."""
         fault = load_fault(name)
         assert (fault.verdict == "ok") == (not fault.expected)
-        known = set(map(fault.names.service, lab.BACKEND_SERVICES))
+        known = set(map(fault.names.service, (*lab.BACKEND_SERVICES, *INFRA_SERVICES)))
         for cause in fault.expected:
             # A replica bears its service's name and a number.
             assert {re.sub(r"-[0-9]+$", "", service) for service in cause.services} <= known
