@@ -75,7 +75,7 @@ class TestFaults:
         assert tuple(services) == tuple(
             one for one in map(fault.names.service, lab.BACKEND_SERVICES) if one not in fault.gone_ok
         )
-        assert all(service["command"].startswith("celery -A ") for service in services.values())
+        assert all(service["command"].startswith("celery ") for service in services.values())
 
     @pytest.mark.parametrize("name", [name for name in FAULTS if load_fault(name).expected])
     def test_fault_changes_something(self, name):
