@@ -26,9 +26,10 @@ def stack():
         (pytest.fail if test_faults.REQUIRED else pytest.skip)(why)
     if not test_faults.REQUIRED:
         pytest.importorskip("jupyterlab")
-    lab = labs.up(labs.load_fault("backend-reboot"), PREFIX)
-    yield lab
-    labs.down(lab)
+    try:
+        yield labs.up(labs.load_fault("backend-reboot"), PREFIX)
+    finally:  # also what never came up
+        labs.down(labs.Lab.at(PREFIX))
 
 
 def test_every_runbook_runs_live_from_its_menu(stack, tmp_path):

@@ -28,9 +28,10 @@ def stack():
     """A healthy stack, removed afterwards."""
     if why := test_faults.engine_missing():
         (pytest.fail if test_faults.REQUIRED else pytest.skip)(why)
-    lab = labs.up(labs.load_fault("healthy"), PREFIX)
-    yield lab
-    labs.down(lab)
+    try:
+        yield labs.up(labs.load_fault("healthy"), PREFIX)
+    finally:  # also what never came up
+        labs.down(labs.Lab.at(PREFIX))
 
 
 @pytest.fixture
