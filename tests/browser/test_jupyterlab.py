@@ -40,7 +40,8 @@ def elsewhere(requests: list[str], at: Server) -> list[str]:
 
 
 def colours(page: Any) -> dict[str, Any]:
-    """How bright (0 to 255) the notebook's paper and its outputs' text are, and the scheme of the plots."""
+    """How bright (0 to 255) the notebook's paper and its outputs' text are, and the scheme of the plots (None
+    where there is nothing to plot)."""
     return page.evaluate(
         """() => {
           const bright = text => { const [r, g, b] = text.match(/[\\d.]+/g).map(Number); return (r+g+b)/3; };
@@ -48,7 +49,7 @@ def colours(page: Any) -> dict[str, Any]:
           return {
             paper: bright(getComputedStyle(of('.jp-Notebook')).backgroundColor),
             text: bright(getComputedStyle(of('.jp-OutputArea .ct')).color),
-            plot: getComputedStyle(of('.ct-plot img')).colorScheme,
+            plot: of('.ct-plot img') && getComputedStyle(of('.ct-plot img')).colorScheme,
           };
         }"""
     )
@@ -64,7 +65,9 @@ def test_a_runbook_runs_from_its_menu_without_an_error_and_fits(name, recorded, 
         assert all(text.strip() or n == 0 for n, text in enumerate(held.outputs()))
         assert "recorded evidence, not live" in held.outputs()[1]
         seen = colours(held.page)
-        assert seen["paper"] > 240 and seen["text"] < 80 and seen["plot"] == "light", seen
+        assert seen["paper"] > 240 and seen["text"] < 80, seen
+        # A beat that never came up has nothing that could be drawn.
+        assert seen["plot"] == "light" or (name, seen["plot"]) == ("75_beat.ipynb", None), seen
         assert held.page.locator(".jp-OutputArea script").count() == 0
         assert (held.said, elsewhere(held.requests, recorded)) == ([], [])
         over = "all => all.map(o => o.scrollWidth - o.clientWidth).filter(one => one > 1)"
