@@ -329,7 +329,9 @@ def test_a_value_behind_a_blank_is_joined_to_its_option_of_flower():
     assert (finding.name, finding.services, finding.object) == ("flower-wrong-command", ("flower",), "--port")
     assert (finding.certainty, finding.state, finding.remedy.kind) == ("confirmed", "active", "exact")
     assert [(edit.old, edit.new) for edit in finding.remedy.edits] == [("--port 5555", "--port=5555")]
-    assert finding.proof[-1].text == "tornado.options.Error: Option 'port' requires a value"
+    said, judged_by = finding.proof[-2:]
+    assert said.text == "tornado.options.Error: Option 'port' requires a value"
+    assert "judged by the options of Flower" in judged_by.text
     assert {one.code for one in diagnosis.consequences(finding.id)} >= {"CTR001"}
 
 
