@@ -1,7 +1,8 @@
 """Which services are too young to be called well.
 
 A service proves itself by living longer than Docker's back-off reset, than it ever lived before it died, and
-than its health check needs to judge. Ages are taken from the evidence, never from a clock here.
+than its health check needs to judge; a worker that got our ping also by an answer to it, or by words of its
+own that it is ready. Ages are taken from the evidence, never from a clock here.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from celery_triage.checks.course import Courses
-from celery_triage.lives import age_of
+from celery_triage.core import answered
+from celery_triage.lives import UNBEGUN_S, age_of
 from celery_triage.model import Evidence
 from celery_triage.stack import Service, Stack
 
@@ -23,15 +25,27 @@ def settling(evidence: Evidence, troubled: Collection[str] = ()) -> tuple[str, .
     proof needs, with the seconds left. A service whose health check has not judged yet is among them although
     something is already known to be wrong with it: what Docker says of it now is not its last word."""
     stack, courses = Stack.of(evidence), Courses(evidence)
+    asked = _asked(evidence, stack)
     found = []
     for service in stack.members:
         if not service.running or (service.label in troubled and not _waits(service, courses)):
             continue
         age = age_of(service)
         needed, why = needs(service, courses)
+        if service.label in asked and not courses.of(service.label).past("consuming") and needed < UNBEGUN_S:
+            needed, why = UNBEGUN_S, "it has not answered a ping, nor said that it is ready"
         if age is not None and age < needed:
             found.append(f"{service.label}: {needed - age:.0f} s left of {needed:.0f} s ({why})")
     return tuple(found)
+
+
+def _asked(evidence: Evidence, stack: Stack) -> frozenset[str]:
+    """The workers whose broker got our ping and that did not answer it."""
+    found: set[str] = set()
+    for broker in (evidence.data("celery") or {}).get("brokers") or ():
+        if broker.get("asked") is not None:
+            found |= {worker.label for worker in stack.workers} & set(broker.get("services") or ())
+    return frozenset(found - answered(evidence))
 
 
 def _waits(service: Service, courses: Courses) -> bool:

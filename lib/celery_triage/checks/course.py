@@ -15,7 +15,7 @@ from itertools import takewhile
 from celery_triage.checks.steps import checks_backend_at_start, place
 from celery_triage.core import answered
 from celery_triage.lives import STEPS as REACHED_STEPS
-from celery_triage.lives import Life, Lives, Reached, reached, told
+from celery_triage.lives import UNBEGUN_S, Life, Lives, Reached, reached, told
 from celery_triage.model import Evidence, Proof
 from celery_triage.signatures import Match, match
 from celery_triage.stack import Service, Stack
@@ -26,8 +26,6 @@ _BEFORE = ("container", "executable", "subcommand")
 #: (Celery 5.5 and later; seconds; measured: 1 s without a driver, 12 s without a database, 130 s for a server
 #: that is silent).
 _OUTLIVED = {"driver": 60.0, "database": 300.0}
-#: How long a start may take to its first word (seconds): imports under a tight CPU limit, on a busy machine.
-_MUTE = 300.0
 #: Rules whose message does not tell the step at which it was said.
 _LOOSE = ("LOG002",)
 
@@ -106,7 +104,7 @@ class Course:
             return False
         # Short of processor time a start takes minutes: what it took to fail before counts, too, and who has
         # not yet said a word may not have begun.
-        mute = _MUTE if self.readable and not self.lines(life) else 0.0
+        mute = UNBEGUN_S if self.readable and not self.lines(life) else 0.0
         return (life.seconds or 0) > max(_OUTLIVED[step], 2 * (self._longest_failure or 0.0), mute)
 
     @cached_property

@@ -23,6 +23,9 @@ STEPS = ("app", "options", "url", "driver", "database", "broker", "consuming")
 #: A life that lasts longer than this, and twice as long as the longest one that failed, has passed what
 #: ends a start at once: the application, the options, the URL. Seconds; recorded failures took 0.3 to 12 s.
 OUTLIVED = 60.0
+#: How long a start may take until it says its first word (seconds): under a tight CPU limit, on a busy
+#: machine, an import took two minutes.
+UNBEGUN_S = 300.0
 
 _HEAD = re.compile(r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}: \w+/([\w:-]+)\] ")
 _WORKER = re.compile(r"\s*-{14} \S+@\S+ v(\d+)\.(\d+)")

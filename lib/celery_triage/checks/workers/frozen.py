@@ -10,7 +10,7 @@ from celery_triage.checks.servers import asked_servers
 from celery_triage.checks.words import lasted
 from celery_triage.checks.workers.names import shared
 from celery_triage.checks.workers.waiting import pool_of
-from celery_triage.lives import age_of, reached
+from celery_triage.lives import UNBEGUN_S, age_of, reached
 from celery_triage.model import Finding, Proof, Remedy
 from celery_triage.remedies import alive, restart
 from celery_triage.stack import Service
@@ -20,9 +20,6 @@ from celery_triage.stack import Service
 ASKS_WITHIN_S = 5
 #: A worker without a log counts as started after this long (seconds).
 STARTED_S = 120.0
-#: A container that runs for longer than this (seconds) without a word of Celery is not just slow: under a
-#: tight CPU limit, on a busy machine, an import took two minutes.
-UNBEGUN_S = 300.0
 
 
 @check(
