@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from evidence import APP, CELERY, COMPOSE, NO_FLOWER, NO_MODULE, OPTION, QUEUES, WORKERS, Incident
+from evidence import APP, CELERY, COMPOSE, NO_FLOWER, NO_MODULE, OPTION, QUEUES, TAKEN_S, WORKERS, Incident
 
 from celery_triage.causes import diagnose
 
@@ -333,6 +333,13 @@ def test_a_value_behind_a_blank_is_joined_to_its_option_of_flower():
     assert said.text == "tornado.options.Error: Option 'port' requires a value"
     assert "judged by the options of Flower" in judged_by.text
     assert {one.code for one in diagnosis.consequences(finding.id)} >= {"CTR001"}
+
+
+def test_a_life_of_flower_about_to_end_like_those_before_it_hides_nothing():
+    """Looked at in its third second, when those before had ended after one and a half, as seen in the lab."""
+    stack = flower_blank().life("flower", TAKEN_S - 3, None, lines=["/usr/bin/celery: starting"])
+    (finding,) = diagnose(stack.evidence()).cause_findings
+    assert (finding.name, finding.certainty, finding.state) == ("flower-wrong-command", "confirmed", "active")
 
 
 @pytest.mark.parametrize(

@@ -388,8 +388,8 @@ def test_a_container_in_which_celery_never_starts_is_no_healthy_worker():
 
 
 def test_a_worker_that_has_not_begun_yet_is_settling_and_not_called_well():
-    """Up for 200 s, without a word of Celery and without an answer: nothing is found, and that it is too early
-    to call it well stands beside the verdict."""
+    """Up for 200 s, without a word of Celery and without an answer: nothing is found, and that it is too
+    early to call it well stands beside the verdict."""
     diagnosis = causes.diagnose(unbegun(lived=200).evidence())
     (line,) = diagnosis.settling
     assert line.startswith(f"{SILENT}: 100 s left of 300 s (it has not answered a ping")

@@ -271,7 +271,7 @@ def test_a_blocked_broker_silences_nobody(server, node):
             looked, _, _ = ask([entry, store])
             return looked.data["servers"][0]["hosts"][0]["mem_alarm"]
 
-        # The API's figures of a node are renewed every 5 s (collect_statistics_interval), the block is at once.
+        # The API renews a node's figures every 5 s (collect_statistics_interval); the block is at once.
         wait_until(shown, 30)
     finally:
         docker("exec", server.name, "rabbitmqctl", "set_vm_memory_high_watermark", "0.4")

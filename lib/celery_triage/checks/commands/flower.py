@@ -91,16 +91,15 @@ def _refused(look: Look, service: Service, problem: Problem) -> Finding:
 
 
 def _last_words(look: Look, service: Service, problem: Problem) -> list[Proof]:
-    """The sentence with which the last life of this service ended, where it is this one."""
+    """The newest sentence with which a life of this service ended, where it is this one: the current life may
+    be about to say it, and no life has got past its options (the rule looks at no other service)."""
     course = look.course(service)
-    life = course.told
-    if life is None or not life.failed:
-        return []
-    lines = list(course.lines(life))
-    for number in range(len(lines) - 1, -1, -1):
-        time, _, text = lines[number][:3]
-        if text.rstrip().endswith(problem.message):
-            return [Proof(f"logs/{service.label}", text, (life.first_line or 1) + number, time or None)]
+    for life in reversed(course.recent("options")):
+        lines = list(course.lines(life))
+        for number in range(len(lines) - 1, -1, -1):
+            time, _, text = lines[number][:3]
+            if text.rstrip().endswith(problem.message):
+                return [Proof(f"logs/{service.label}", text, (life.first_line or 1) + number, time or None)]
     return []
 
 
