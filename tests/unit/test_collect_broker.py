@@ -320,6 +320,40 @@ def test_a_server_that_cannot_save_still_tells_its_figures():
 
 
 @pytest.mark.docker
+@pytest.mark.parametrize(("options", "kind"), [
+    (("--protected-mode", "yes"), "protected"), (("--protected-mode", "no", "--maxclients", "1"), "full"),
+])
+def test_a_server_that_closes_at_once_is_heard_all_the_same(options, kind):
+    """It says why before anything was asked and closes: to redis-py such a connection is reset or "not ready"
+    (seen in three of five looks), and every look must tell the reason."""
+    with started("redis", "redis-server", "--bind", "0.0.0.0", "--save", "", *options) as running:
+        wait_until(lambda: "PONG" in redis_cli(running, "PING"))
+        held = socket.create_connection((running.ip, 6379), 5)
+        try:
+            time.sleep(0.2)
+            items = [worker("w", url("redis://store/0"), network=running.network), running.item("store")]
+            seen = [ask(items)[0].data["servers"][0] for _ in range(5)]
+        finally:
+            held.close()
+    assert [(one["error_kind"], one["why"]) for one in seen if one["error_kind"] != kind] == []
+
+
+def test_a_peer_that_closes_without_a_word_is_no_redis():
+    """It was listened to once more, and said nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        def serve():
+            with contextlib.suppress(OSError):
+                while True:
+                    listener.accept()[0].close()
+
+        threading.Thread(target=serve, daemon=True).start()
+        entries = [worker("w", url(f"redis://store:{listener.getsockname()[1]}/0")), owner()]
+        section, calls, _ = ask(entries)
+    assert section.data["servers"][0]["error_kind"] == "not_redis"
+    assert sum("nothing sent" in call for call in map(str, calls)) == 1
+
+
+@pytest.mark.docker
 def test_a_server_that_dies_between_the_samples():
     """The first sample is kept when the server is gone before the second; the section is partial."""
     with started("redis") as running:

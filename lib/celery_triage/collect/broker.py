@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import socket
 import ssl
 import time
 from collections.abc import Mapping
@@ -26,6 +27,9 @@ from celery_triage.stack import Stack
 CONNECT_TIMEOUT_S = 2.0
 READ_TIMEOUT_S = 2.0
 SAMPLES_APART_S = 1.0
+#: How long (seconds) a server that refuses everybody may take to say so, and how much of it is read (bytes).
+SPOKEN_WITHIN_S = 1.0
+MOST_SPOKEN = 2000
 DEADLINE_S = 15.0
 
 READS = frozenset({"PING", "INFO", "CONFIG GET", "LLEN", "HLEN", "SMEMBERS", "CLIENT LIST",
@@ -107,6 +111,10 @@ _KEPT = (
     "connected_slaves", "cluster_enabled", "tcp_port", "used_memory_peak", "total_system_memory",
 )
 
+#: What redis-py says where the server has closed the connection, or has spoken unasked (its pool refuses such
+#: a connection as not ready).
+_CLOSED = re.compile(r"Connection closed by server|Connection reset|Broken pipe|Connection not ready")
+
 #: By text, for redis-py wraps several of them in a plain ConnectionError. Each was seen in a real run (see
 #: the tests) but ``max number of clients`` and ``protected mode``, which are from the sources of Redis 7.0.
 _KINDS = (
@@ -124,7 +132,7 @@ _KINDS = (
     (r"timed out|Timeout", "timeout", "timeout"),
     (r"SSL|wrong version number|certificate", "denied", "tls"),
     (r"Protocol Error|Invalid response", "no_reply", "not_redis"),
-    (r"Connection closed by server|Connection reset|Broken pipe", "no_reply", "not_redis"),
+    (_CLOSED.pattern, "no_reply", "not_redis"),
 )
 
 
@@ -190,7 +198,7 @@ class _Probe:
                 return True
             except Exception as error:  # whatever answers there may send anything
                 self.client.close()
-                self.fail(error)
+                self.fail(self.spoken(way, emit, error) or error)
                 if self.server.tls and self.entry["error_kind"] in ("timeout", "tls", "not_redis"):
                     self.without_tls(way, emit)
             if self.entry["error_kind"] not in ("refused", "timeout"):
@@ -220,6 +228,24 @@ class _Probe:
                 raise
             return "MISCONF"
         return "PONG"
+
+    def spoken(self, way: tuple[str, int, str], emit: Emit, error: Exception) -> Exception | None:
+        """What a server says to whoever connects, before anything is sent; None where it says nothing. One in
+        protected mode or without a free connection says why and closes at once: a client that has sent its
+        first command by then is told of a reset connection, and reads no word of it (Redis 7.0)."""
+        if self.server.tls or not _CLOSED.search(str(error)):
+            return None
+        with emit.asking(f"redis connect {self.server.key}, nothing sent ({self.entry['address']})") as asked:
+            try:
+                with socket.create_connection(way[:2], CONNECT_TIMEOUT_S) as peer:
+                    peer.settimeout(SPOKEN_WITHIN_S)
+                    words = peer.recv(MOST_SPOKEN)
+            except OSError:
+                return None
+            asked.outcome = "refused in words" if words.startswith(b"-") else "no words"
+        if not words.startswith(b"-"):
+            return None
+        return redis.exceptions.ResponseError(words[1:].decode("utf-8", "backslashreplace").strip())
 
     def without_tls(self, way: tuple[str, int, str], emit: Emit) -> None:
         """Whether the server that does not speak TLS answers without; nothing secret is sent."""

@@ -218,13 +218,15 @@ class _Finder:
             if not self.exceptions(block, "task"):
                 self.text("exception", message, "task", block.place, anywhere=True)
         elif OUTSIDE.match(message) or opening.startswith(OWN if of_main(block) else OWN_IN_POOL):
-            # What it says of itself is closer than an exception's general sense.
+            # What it says of itself is closer than an exception's general sense, and the reason that a record
+            # gives is closer than what it complains of.
             if (
                 not self.exceptions(block, "running", general=False)
-                and not self.text("message", message, "running", block.place)
+                and not self.text("message", message, "running", block.place, general=False)
                 and not self.exceptions(block, "running")
+                and not self.text("own", message, "running", block.place, anywhere=True)
             ):
-                self.text("own", message, "running", block.place, anywhere=True)
+                self.text("message", message, "running", block.place)
         elif block.source == "app" and block.exceptions:
             self.exceptions(block, "task")
         elif of_main(block) and self.text("message", message, "running", block.place):
@@ -277,9 +279,12 @@ class _Finder:
         *,
         anywhere: bool = False,
         start: bool = False,
+        general: bool = True,
     ) -> bool:
         for reading in _readings(text):
             for signature in self.through(where, reading):
+                if signature.general and not general:
+                    continue
                 if signature.needs in reading and not (anywhere and signature.files):
                     # One's own words are the first ones; what a command or a server says may follow others.
                     first = start or (where in ("message", "line") and not anywhere)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from celery_triage.checks.redis.shared import STOPS, cli, concerned, name_of, said, servers, words_of
@@ -10,6 +11,12 @@ from celery_triage.checks.reports import reported
 from celery_triage.checks.words import listed, verb
 from celery_triage.model import Finding, Option, Proof, Remedy
 from celery_triage.remedies import alive
+from celery_triage.signatures import Match
+from celery_triage.stack import Service
+
+#: What a process logs that may use what it needs: a worker consumes, Flower connects anew after each refusal
+#: (Celery 5.7, Flower 2.2).
+_WELL = {"worker": re.compile(r"\S+@\S+ ready\."), "flower": re.compile(r"Connected to \w+")}
 
 
 @check(
@@ -170,6 +177,14 @@ def redis_protected_mode(look: Look) -> Iterator[Finding]:
     yield from reported(look, judged)
 
 
+def _refused_now(look: Look, service: Service) -> list[Match]:
+    """What a service says of a refusal, behind its last word of having got what it needs."""
+    well = _WELL.get(service.role)
+    lines = (look.data(f"logs/{service.label}") or {}).get("lines") or ()
+    last = max((n for n, line in enumerate(lines, 1) if well.search(line[2])), default=0) if well else 0
+    return [match for match in look.seen(service).says() if match.lines[-1] > last]
+
+
 def _ports(look: Look, server) -> list:
     owner = look.stack.get(server.get("container") or "")
     return list(owner.item.get("ports") or ()) if owner else []
@@ -207,23 +222,24 @@ def redis_acl(look: Look) -> Iterator[Finding]:
     configuration.
 
     ## False alarms
-    Words of an application that uses Redis itself, with another user: they are its own.
+    Words of an application that uses Redis itself, with another user: they are its own. Words from before a
+    worker was ready, or before Flower's last connection, are over.
     """
     told: list[str] = []
     for server, services in servers(look):
         refused = listed(sorted(server.get("not_allowed") or ()))
         told += [f"{server['key']}: our own login may not use {refused}"] if refused else []
         user = server.get("user") or "default"
-        if not said(look, services):
+        about = [one for one in services if _refused_now(look, one)]
+        if not about:
             continue
-        about = [one for one in services if look.seen(one).says()]
         names, name = listed([one.label for one in about]), name_of(look, server)
         things = list(
-            dict.fromkeys(match.object for one in about for match in look.seen(one).says() if match.object)
+            dict.fromkeys(match.object for one in about for match in _refused_now(look, one) if match.object)
         )
         thing = things[0] if things else "permission"
         unknown = any(
-            match.signature == "redis-unknown-command" for one in about for match in look.seen(one).says()
+            match.signature == "redis-unknown-command" for one in about for match in _refused_now(look, one)
         )
         proof = words_of(look, server, about)
         if refused:
