@@ -13,6 +13,7 @@ from typing import Any
 from celery_triage.checks.course import Courses
 from celery_triage.core import answered
 from celery_triage.lives import UNBEGUN_S, age_of
+from celery_triage.lives.unstarted import being_started
 from celery_triage.model import Evidence
 from celery_triage.stack import Service, Stack
 
@@ -21,13 +22,16 @@ BACK_OFF_RESET_S = 10.0
 
 
 def settling(evidence: Evidence, troubled: Collection[str] = ()) -> tuple[str, ...]:
-    """A sentence for each member of the target that runs, has no cause of its own and is younger than its
-    proof needs, with the seconds left. A service whose health check has not judged yet is among them although
+    """A sentence for each member of the target that has no cause of its own and is being started, or runs and is
+    younger than its proof needs, with the seconds left. A service whose health check has not judged yet is among them although
     something is already known to be wrong with it: what Docker says of it now is not its last word."""
     stack, courses = Stack.of(evidence), Courses(evidence)
     asked = _asked(evidence, stack)
     found = []
     for service in stack.members:
+        why = being_started(service, stack.by_compose_name, evidence.data("compose"))
+        if why and service.label not in troubled:
+            found.append(f"{service.label}: not started yet ({why})")
         if not service.running or (service.label in troubled and not _waits(service, courses)):
             continue
         age = age_of(service)

@@ -272,8 +272,27 @@ def test_a_condition_that_holds_is_not_blamed(condition):
 
 
 def test_a_container_that_was_just_made_is_being_started():
-    """Compose makes all of them before it starts the first."""
-    assert alone("CTR006", waiting().item("flower", created=iso(8100))) == []
+    """Compose makes all of them before it starts the first: that is settling, and no cause."""
+    stack = waiting().item("flower", created=iso(8100))
+    assert alone("CTR006", stack) == [] and alone("CTR003", stack) == []
+    diagnosis = diagnose(stack.evidence())
+    assert any(line.startswith("flower: not started yet (it was made ") for line in diagnosis.settling)
+
+
+def test_a_container_whose_dependency_is_still_starting_is_settling():
+    """Compose waits for minutes where a health check has a long start period, and starts it then."""
+    stack = waiting().health("email_worker", "curl -f http://localhost", "starting", [])
+    assert alone("CTR006", stack) == [] and alone("CTR003", stack) == []
+    settling = diagnose(stack.evidence()).settling
+    assert "flower: not started yet (it waits until email_worker is healthy)" in settling
+
+
+def test_a_container_that_was_never_started_although_nothing_is_missing_is_not_running():
+    """Whoever waited was interrupted, and its dependency got well later: nobody starts it any more."""
+    stack = waiting().health("email_worker", "curl -f http://localhost", "healthy", [])
+    assert alone("CTR006", stack) == []
+    (finding,) = alone("CTR003", stack)
+    assert finding.services == ("flower",) and "was made and never started" in finding.title
 
 
 # --- may not write ------------------------------

@@ -93,6 +93,17 @@ def test_a_slow_worker_is_not_called_frozen(stack, why):
     assert (findings, outcome.outcome) == ((), "unknown") and why in outcome.why
 
 
+def test_a_worker_whose_log_spoke_just_now_is_not_called_frozen():
+    """It kills and makes pool processes with half a processor, and gets to nothing else for seconds."""
+    stack = Frozen()
+    said = "[2026-06-24 10:00:00,000: ERROR/MainProcess] Hard time limit (3.0s) exceeded for a.b[467d544b]"
+    stack.logs[SILENT].append([iso(TAKEN_S - 6), "err", said])
+    findings, outcome = judged(stack)
+    assert (findings, outcome.outcome) == ((), "unknown") and "its log spoke 6 s ago" in outcome.why
+    stack.logs[SILENT][-1][0] = iso(TAKEN_S - 21)
+    assert len(judged(stack)[0]) == 1
+
+
 def test_a_worker_that_has_not_finished_its_start_is_not_frozen():
     """It cannot answer yet."""
     stack = Frozen()

@@ -70,6 +70,11 @@ class Stack:
         return [service for service in self.services if service.member]
 
     @property
+    def by_compose_name(self) -> dict[str, Service]:
+        """The members by the names that their Compose file gives them; of replicas, the last one."""
+        return {one.item["service"]: one for one in self.members if one.item.get("service")}
+
+    @property
     def workers(self) -> list[Service]:
         return [service for service in self.members if service.role == "worker"]
 

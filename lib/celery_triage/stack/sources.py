@@ -1,10 +1,11 @@
 """Where a service's URLs come from: options of its command, its environment, the banner in its own log.
 
 A variable is taken for what its value is, then for what its name says; no list of names decides. Order of
-preference for one purpose: the command's option, a variable that the user named, the variable that Celery
-itself reads (``CELERY_BROKER_URL``, ``CELERY_RESULT_BACKEND``: Celery 5.4 to 5.7 take them before the app's
-own settings, ``celery/app/utils.py``), other variables named for it, the banner, and last a variable that
-only might be it.
+preference for one purpose: the command's option, a variable that the user named, the variables that Celery
+itself reads, other variables named for it, the banner, and last a variable that only might be it. Celery reads
+``BROKER_URL`` and ``RESULT_BACKEND`` as if they were options of its command (5.0 to 5.7, ``celery/bin/celery.py``;
+measured with 5.7.0: they win over the others), then ``CELERY_BROKER_URL`` and ``CELERY_RESULT_BACKEND`` before
+the app's own settings (5.4 to 5.7, ``celery/app/utils.py``).
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ _RESULT = {"RESULT", "RESULTS"}
 _DATABASE = {"DATABASE", "DB", "SQLALCHEMY", "POSTGRES", "POSTGRESQL", "PG", "MYSQL", "DSN", "SQL", "ALEMBIC"}
 _NEITHER = {"CACHE", "CACHES", "SESSION", "SESSIONS", "CHANNEL", "CHANNELS", "LOCK", "LOCKS", "LIMITER"}
 _ORDER = ("broker", "result", "database", "other", "metrics")
+#: The variables that Celery itself reads, by their order.
+_OWN = {"BROKER_URL": 2, "RESULT_BACKEND": 2, "CELERY_BROKER_URL": 3, "CELERY_RESULT_BACKEND": 3}
 _METRICS = {"METRICS", "METRIC", "PROMETHEUS", "PUSHGATEWAY"}
 #: Variables that mean a URL even when their value does not look like one.
 _SURE_NAME = re.compile(
@@ -41,7 +44,7 @@ class Url:
     parsed: ParsedUrl
     guessed: bool = False
     used: bool = False
-    rank: int = 5
+    rank: int = 6
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -91,9 +94,9 @@ def _from_env(env: Mapping[str, str], named: Mapping[str, Sequence[str]], is_cel
         purpose, guessed = purpose_of(name, value)
         if purpose == "metrics" or purpose == "other" and not looks:
             if purpose == "metrics":
-                yield Url(purpose, source, name, value, parse(value), rank=4)
+                yield Url(purpose, source, name, value, parse(value), rank=5)
             continue
-        rank = 2 if name in ("CELERY_BROKER_URL", "CELERY_RESULT_BACKEND") else 5 if guessed else 3
+        rank = _OWN.get(name, 6 if guessed else 4)
         reads = purpose if purpose in ("broker", "result", "database") else ""
         yield Url(purpose, source, name, value, parse(value, reads), guessed, rank=rank)
 
@@ -141,7 +144,7 @@ def _settle_guesses(found: list[Url], is_celery: bool) -> list[Url]:
         same = [url for url in found if url.var and url.purpose in ("broker", "other")
                 and url.parsed.server == said.parsed.server]
         if same:  # the banner hides the password; the variable that it came from has it
-            return [replace(url, purpose="broker", guessed=False, rank=min(url.rank, 3),
+            return [replace(url, purpose="broker", guessed=False, rank=min(url.rank, 4),
                             parsed=parse(url.text, "broker")) if url is same[0] else url for url in found]
         return found
     if not brokers and loose:
@@ -156,7 +159,7 @@ def _from_banner(banner: Mapping[str, str]) -> Iterator[Url]:
         # as_uri).
         scheme = text.partition("://")[0]
         written = f"db+{text}" if purpose == "result" and guess_purpose(scheme) == "database" else text
-        yield Url(purpose, "banner", None, text, parse(written, purpose), rank=4)
+        yield Url(purpose, "banner", None, text, parse(written, purpose), rank=5)
 
 
 def read_banner(texts: Iterable[str]) -> dict[str, Any]:

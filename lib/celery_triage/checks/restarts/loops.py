@@ -10,6 +10,7 @@ from celery_triage.checks.registry import Look, Prediction, check
 from celery_triage.checks.values import split, value_of
 from celery_triage.checks.words import lasted, times
 from celery_triage.lives import Life
+from celery_triage.lives.unstarted import being_started
 from celery_triage.model import Finding, Proof, Remedy
 from celery_triage.remedies import alive
 from celery_triage.stack import Service
@@ -183,7 +184,8 @@ def not_running(look: Look) -> Iterator[Finding]:
 
     ## False alarms
     Jobs that do their work and end with exit code 0 (migrations) are not reported, unless they are Celery
-    services or servers.
+    services or servers. A container that Compose has made and not yet started, or that waits for a dependency
+    which is still starting, is *settling*.
     """
     for service in concerned(look):
         status = service.latest.get("status")
@@ -192,6 +194,8 @@ def not_running(look: Look) -> Iterator[Finding]:
         if status == "exited" and service.latest.get("exit_code") == 0 and weight(service) != "critical":
             continue
         if status == "created" and weight(service) != "critical":
+            continue
+        if being_started(service, look.stack.by_compose_name, look.data("compose")):
             continue
         yield _stopped(look, service, status)
 

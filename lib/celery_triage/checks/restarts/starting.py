@@ -9,7 +9,7 @@ from typing import Any
 from celery_triage.checks.registry import Look, Prediction, check
 from celery_triage.checks.restarts.loops import concerned, weight
 from celery_triage.checks.words import lasted, listed
-from celery_triage.lives import seconds_of
+from celery_triage.lives.unstarted import being_started, conditions, made_ago, not_yet
 from celery_triage.model import Finding, Option, Proof, Remedy
 from celery_triage.remedies import alive, changes, recreate
 from celery_triage.stack import Service
@@ -21,8 +21,6 @@ _TAKEN = re.compile(
     r"|listen tcp\d? \S{0,60}?:(\d+): bind: address already in use"
     r"|failed to bind (?:host )?port (?:for )?\S{0,60}?:(\d+)[:/]\S{0,60}?.{0,80}address already in use"
 )
-#: A container that was made so long ago (seconds) is not one that is being started just now.
-SETTLED = 10.0
 
 
 @check(
@@ -150,7 +148,7 @@ def waits_for_dependency(look: Look) -> Iterator[Finding]:
     ## What
     Its state is `created`, without an error of the engine, and `depends_on` lets it wait until another
     service is healthy (`service_healthy`) or has done its work (`service_completed_successfully`); that one
-    is unhealthy, still starting, has no health check, or has ended with an error.
+    is unhealthy, does not run, has no health check, or has ended with an error.
 
     ## Why
     Compose starts the service only then; it gives up when the other one is unhealthy, and nothing tries again
@@ -166,58 +164,25 @@ def waits_for_dependency(look: Look) -> Iterator[Finding]:
     Mend the other service or its health check; then start this one.
 
     ## False alarms
-    A service that Compose is starting right now: one that was made less than ten seconds ago is not reported.
+    A service that Compose is starting right now: one that was made less than ten seconds ago is not reported,
+    nor one whose dependency is still starting: both are *settling*.
     """
-    by_service = {one.item.get("service"): one for one in look.members if one.item.get("service")}
+    members, compose = look.stack.by_compose_name, look.data("compose")
     for service in look.members:
-        made, now = seconds_of(service.item.get("created")), seconds_of(service.latest.get("t"))
-        young = made is not None and now is not None and now - made < SETTLED
-        if service.latest.get("status") != "created" or service.latest.get("error") or young:
+        if service.latest.get("status") != "created" or service.latest.get("error"):
             continue
-        for name, condition in sorted(conditions(look, service).items()):
-            other = by_service.get(name)
-            why = _not_yet(other, condition) if other else ""
+        if being_started(service, members, compose):
+            continue
+        for name, condition in sorted(conditions(compose, service).items()):
+            other = members.get(name)
+            why = not_yet(other, condition) if other else ""
             if other and why:
                 yield _waiting(look, service, other, condition, why)
 
 
-def conditions(look: Look, service: Service) -> dict[str, str]:
-    """What a service waits for, and in which state: by Compose's label on its container, else by the file."""
-    label = str((service.item.get("labels") or {}).get("com.docker.compose.depends_on") or "")
-    found = {}
-    for part in filter(None, label.split(",")):
-        name, _, rest = part.partition(":")
-        found[name] = rest.partition(":")[0] or "service_started"
-    if found:
-        return found
-    described = ((look.data("compose") or {}).get("services") or {}).get(service.item.get("service") or "")
-    nodes: Any = (described or {}).get("depends_on") or ()
-    for node in [nodes] if isinstance(nodes, Mapping) else nodes:
-        value = node.get("value")
-        for name, given in value.items() if isinstance(value, Mapping) else ():
-            found[str(name)] = str((given or {}).get("condition") or "") if isinstance(given, Mapping) else ""
-    return found
-
-
-def _not_yet(other: Service, condition: str) -> str:
-    """Why the other service does not fulfil the condition; empty where it does, or nobody can tell."""
-    latest = other.latest
-    health = (latest.get("health") or {}).get("status")
-    if condition == "service_healthy":
-        if not other.running:
-            return f"does not run ({latest.get('status')})"
-        if health in ("unhealthy", "starting"):
-            return f"is {'unhealthy' if health == 'unhealthy' else 'not healthy yet'}"
-        return "has no health check" if other.item.get("healthcheck") is None else ""
-    if condition == "service_completed_successfully" and latest.get("status") in ("exited", "dead"):
-        code = latest.get("exit_code")
-        return f"ended with exit code {code}" if code else ""
-    return ""
-
-
 def _waiting(look: Look, service: Service, other: Service, condition: str, why: str) -> Finding:
-    now, made = seconds_of(service.latest.get("t")), seconds_of(service.item.get("created"))
-    since = f" for {lasted(now - made)}" if now is not None and made is not None else ""
+    ago = made_ago(service)
+    since = f" for {lasted(ago)}" if ago is not None else ""
     proof = [
         Proof(
             "containers",

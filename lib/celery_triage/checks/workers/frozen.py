@@ -10,7 +10,7 @@ from celery_triage.checks.servers import asked_servers
 from celery_triage.checks.words import lasted
 from celery_triage.checks.workers.names import shared
 from celery_triage.checks.workers.waiting import pool_of
-from celery_triage.lives import UNBEGUN_S, age_of, reached
+from celery_triage.lives import UNBEGUN_S, age_of, reached, seconds_of
 from celery_triage.model import Finding, Proof, Remedy
 from celery_triage.remedies import alive, restart
 from celery_triage.stack import Service
@@ -18,6 +18,10 @@ from celery_triage.stack import Service
 #: A worker's own wait for a task lasts a second (kombu 5.x ``BRPOP`` with time-out 1) and is then repeated:
 #: one whose connection has said nothing for longer than this (seconds) does nothing, or has its hands full.
 ASKS_WITHIN_S = 5
+#: One whose log spoke within so many seconds is at work, if slowly: a worker of the lab with half a processor
+#: that killed and made four pool processes at once after a hard time limit gave no answer for more than 4 s,
+#: asked for nothing for more than 5 s, and was well.
+SPOKE_WITHIN_S = 20.0
 #: A worker without a log counts as started after this long (seconds).
 STARTED_S = 120.0
 
@@ -59,8 +63,8 @@ def worker_frozen(look: Look) -> Iterator[Finding]:
 
     ## False alarms
     A worker with `--pool=solo` runs tasks in its main process and cannot answer meanwhile: it is never
-    reported (see WRK006), nor is one that shares its node name with another (WRK052), nor one that has begun
-    its start and not yet finished it.
+    reported (see WRK006), nor is one that shares its node name with another (WRK052), one that has begun its
+    start and not yet finished it, nor one whose log spoke within the last 20 s: it may just be slow.
     """
     if not look.stack.workers and look.section("containers").status == "ok":
         raise NotApplicable("this stack has no worker")
@@ -110,6 +114,11 @@ def _judge(look: Look, broker: Mapping[str, Any], worker: Service, answered: int
     if any(one.get("blocked") or one["idle_s"] < ASKS_WITHIN_S for one in waits):
         _unsure(look, f"{label} did not answer in time, and still asks the broker for tasks")
         return
+    lines = course.lines(course.told) if course.told else ()
+    spoke, now = seconds_of(lines[-1][0]) if lines else None, seconds_of(worker.latest.get("t"))
+    if spoke is not None and now is not None and now - spoke < SPOKE_WITHIN_S:
+        _unsure(look, f"{label} did not answer in time, and its log spoke {max(0.0, now - spoke):.0f} s ago")
+        return
     proof = [
         Proof(
             "celery",
@@ -123,7 +132,6 @@ def _judge(look: Look, broker: Mapping[str, Any], worker: Service, answered: int
                 "redis", f"{label} ({one['address']}): its last question for a task was {one['idle_s']} s ago"
             )
         )
-    lines = course.lines(course.told) if course.told else ()
     if lines:
         proof.append(Proof(f"logs/{label}", lines[-1][2], None, lines[-1][0]))
     yield look.finding(
