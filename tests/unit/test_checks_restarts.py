@@ -196,6 +196,16 @@ def test_a_loop_of_good_ends_is_told_with_its_command():
     assert "5 times so far, each life about 1 s, exit code 0 each time" in diagnosis.cause_findings[0].title
 
 
+def test_a_worker_that_detaches_itself_is_told_to_stay():
+    """Its parent ends well at once, and the container with it."""
+    words = "celery -A shared.infrastructure.celery_app worker --detach -Q email_processing"
+    diagnosis = diagnose(ends_well(lived=4).command("email_worker", words).evidence())
+    (cause,) = diagnosis.cause_findings
+    assert (cause.name, cause.object) == ("exits-with-zero", "--detach")
+    assert "Take --detach out of the command of email_worker" in cause.remedy.summary
+    assert not any(line.startswith("email_worker") for line in diagnosis.settling)
+
+
 @pytest.mark.parametrize("name", ["no", "on-failure"])
 def test_a_job_that_ends_well_is_no_loop(name):
     """It is not started again, or only after an error."""

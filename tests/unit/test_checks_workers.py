@@ -377,6 +377,63 @@ def test_a_worker_that_holds_little_or_has_company_is_not_blamed(stack):
     assert of_rule("WRK007", stack)[0] == []
 
 
+STUCK = "Task shared.tasks.slow[b8f84da2-67dc-44b2-b3c6-dac1fa4c18ec] succeeded in {}s: None"
+
+
+def full(began=60.0, pool=2, reserved=8, took="1.02", depth=0, **more):
+    """Both pool processes of a worker run the same task for so long, which once took so many seconds."""
+    active = [
+        {"id": f"{number}", "name": "shared.tasks.slow", "worker_pid": 16 + number,
+         "time_start": seconds_of(iso(TAKEN_S - began - number))}
+        for number in range(2)
+    ]  # fmt: skip
+    mine = {"stats": {"pool": {"max-concurrency": pool}}, "reserved": reserved, "active_count": 2, "active": active}
+    stack = Changed(email_worker={**mine, "active_queues": ["email_processing"], **more})
+    if took:
+        stack.say("email_worker", record(STUCK.format(took), "INFO"), at=TAKEN_S - 300)
+    stack.redis["samples"] = [{"t": iso(TAKEN_S), "queues": {"email_processing": depth}, "unacked": 0}]
+    return stack
+
+
+FIRES["WRK008"] = full
+
+
+def test_a_pool_whose_processes_all_hang_is_told():
+    """Its main process answers, its health check is green, and nothing of its work is done any more."""
+    diagnosis = causes.diagnose(full(depth=22).evidence())
+    (cause,) = diagnosis.cause_findings
+    assert (cause.name, cause.object, cause.severity) == ("pool-stuck", "shared.tasks.slow", "warning")
+    assert "All 2 pool processes of email_worker hang" in cause.title
+    assert "never took longer than 1.02 s before; 30 tasks wait behind" in cause.title
+    assert "succeeded in 1.02s" in cause.proof[-1].text
+    assert cause.remedy.commands == ("docker restart ai_backend_email_worker",)
+
+
+@pytest.mark.parametrize(
+    "stack",
+    [full(began=25.0), full(took="9.9"), full(pool=3), full(reserved=0), full(took="")],
+    ids=["young", "slow before", "a process left", "nothing waits", "never seen"],
+)
+def test_a_pool_that_may_just_be_busy_is_not_called_stuck(stack):
+    """Only what lasts ten times as long as ever before hangs, and only where it keeps others from their turn."""
+    assert of_rule("WRK008", stack) == ([], "quiet")
+
+
+def test_a_queue_that_another_worker_takes_from_does_not_wait_behind_a_full_pool():
+    """Nor do tasks with nobody before them; what the stuck one holds in its hands does wait."""
+    stack = full(reserved=0, depth=22)
+    assert [one.name for one in of_rule("WRK008", stack)[0]] == ["pool-stuck"]
+    stack.replies["payment_worker"] = {"active_queues": ["payment_processing", "email_processing"]}
+    assert of_rule("WRK008", stack)[0] == []
+
+
+def test_a_pool_that_has_begun_nothing_for_ten_minutes_is_told_as_full():
+    """No log knows how long the task takes: it may be meant so, and what is done about it is a person's choice."""
+    (finding,), _ = of_rule("WRK008", full(began=620.0, took=""))
+    assert (finding.name, finding.remedy.kind) == ("pool-full", "manual")
+    assert "email_worker has begun no task for 10 min" in finding.title
+
+
 def unbegun(lived=400, said=("waiting for postgres...",), known=()):
     """One worker's container runs, and what runs in it says this; the broker knows these nodes beside."""
     stack = Frozen(asked=2)

@@ -10,7 +10,7 @@ from celery_triage.checks.restarts.loops import DOWN, concerned, weight
 from celery_triage.checks.words import lasted, shown, times
 from celery_triage.lives import Life
 from celery_triage.model import Finding, Proof, Remedy
-from celery_triage.remedies import alive
+from celery_triage.remedies import alive, changes, recreate
 from celery_triage.stack import Service
 
 #: Sub-commands of Celery that end by themselves (4.0 to 5.7).
@@ -18,6 +18,8 @@ _ENDING = (
     "amqp", "call", "control", "graph", "inspect", "list", "migrate", "purge", "report", "result", "status",
     "upgrade",
 )  # fmt: skip
+#: What lets a worker or beat go into the background (4.0 to 5.7).
+_DETACH = ("--detach", "-D")
 #: So many ends of its own with exit code 0 make a loop; fewer may be a job that was run twice.
 ENOUGH = 2
 #: A life that lasts longer than this (seconds) and than all that ended well is none of them.
@@ -29,7 +31,7 @@ AT_ONCE = 10.0
     "exits-with-zero",
     severity="critical",
     needs=("containers",),
-    uses=("events", "logs/*", "files/*"),
+    uses=("events", "logs/*", "compose", "files/*"),
     step="subcommand",
     predicts=DOWN,
 )
@@ -53,8 +55,8 @@ def exits_with_zero(look: Look) -> Iterator[Finding]:
     `docker inspect -f '{{.Path}} {{.Args}} {{.State.ExitCode}} {{.RestartCount}}' CONTAINER`, twice.
 
     ## Do
-    Give the service the command that it was meant to run, in the foreground; give a job that shall end
-    `restart: "no"` or `on-failure`.
+    Take `--detach` out where it is there. Else give the service the command that it was meant to run, in the
+    foreground; give a job that shall end `restart: "no"` or `on-failure`.
 
     ## False alarms
     A service that somebody stops and starts ends with exit code 0, too: what was asked to end does not count.
@@ -127,19 +129,38 @@ def _finding(look: Look, service: Service, well: list[Life]) -> Finding:
     if lines:
         number = (well[-1].first_line or 1) + len(lines) - 1
         proof.append(Proof(f"logs/{service.label}", lines[-1][2], number, lines[-1][0] or None))
+    told = service.launch is not None and service.launch.options.get("detach")
+    detach = next((word for word in service.argv if told and word in _DETACH), "")
+    why = f": it detaches itself from its container's main process ({detach})" if detach else ""
     return look.finding(
-        f"{service.label} restarts for ever because its command ends well: {times(count)} so far{each}, "
+        f"{service.label} restarts for ever because its command ends well{why}: {times(count)} so far{each}, "
         f"{code} ({command})",
         severity=_severity(service),
         services=(service.label,),
-        object=command,
+        object=detach or command,
         certainty="confirmed" if known else "inferred",
         proof=proof,
-        remedy=Remedy(
-            "manual",
-            f"Give {service.label} in the Compose file the command that it is meant to run, one that "
-            'stays in the foreground; if it is a job that shall end, write `restart: "no"`. Then make its '
-            "container anew.",
-        ),
+        remedy=_attached(look, service, detach) if detach else _another(service),
         verify=alive([service]),
+    )
+
+
+def _attached(look: Look, service: Service, word: str) -> Remedy:
+    changed = changes(look.data("compose"), [(service, "command", f" {word}", "")], alone=True)
+    again = recreate(look.stack, [service]) if changed.complete else ()
+    return Remedy(
+        "exact" if changed.complete else "manual",
+        f"Take {word} out of the command of {service.label}: in a container the worker is the main process, and "
+        "Docker does what an init script did. Then make its container anew.",
+        (*changed.edits, *changed.texts),
+        (*changed.commands, *again),
+    )
+
+
+def _another(service: Service) -> Remedy:
+    return Remedy(
+        "manual",
+        f"Give {service.label} in the Compose file the command that it is meant to run, one that "
+        'stays in the foreground; if it is a job that shall end, write `restart: "no"`. Then make its '
+        "container anew.",
     )
