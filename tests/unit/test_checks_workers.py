@@ -434,6 +434,36 @@ def test_a_pool_that_has_begun_nothing_for_ten_minutes_is_told_as_full():
     assert "email_worker has begun no task for 10 min" in finding.title
 
 
+def recycled(given="=200"):
+    words = f"celery -A x worker -Q email_processing --max-memory-per-child{given} -n email_worker@%h"
+    return Incident().command("email_worker", words)
+
+
+FIRES["WRK009"] = recycled
+
+
+@pytest.mark.parametrize("given", ["=200", " 200"])
+def test_a_memory_limit_that_was_meant_in_megabytes_is_told(given):
+    """The pool itself says nothing: each process does one task and is replaced."""
+    (finding,), _ = of_rule("WRK009", recycled(given))
+    assert (finding.object, finding.severity) == ("200", "warning")
+    megabytes, none = finding.remedy.options
+    assert "200 MiB" in megabytes.summary and f"--max-memory-per-child{given[0]}204800" in megabytes.summary
+    assert none.name == "no-limit"
+
+
+@pytest.mark.parametrize("given", ["=204800", "=0", "=${MEMORY}"])
+def test_a_memory_limit_that_a_process_can_keep_is_not_blamed(given):
+    """Enough, none, or not known from here."""
+    assert of_rule("WRK009", recycled(given))[0] == []
+
+
+def test_a_memory_limit_that_no_megabytes_explain_can_only_be_raised_or_taken_out():
+    """3 MiB are no more than 3 KiB to a process that has 34."""
+    (finding,), _ = of_rule("WRK009", recycled("=3"))
+    assert [option.name for option in finding.remedy.options] == ["no-limit"]
+
+
 def unbegun(lived=400, said=("waiting for postgres...",), known=()):
     """One worker's container runs, and what runs in it says this; the broker knows these nodes beside."""
     stack = Frozen(asked=2)

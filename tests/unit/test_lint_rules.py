@@ -168,6 +168,12 @@ CASES = [
     ),
     ("CMP011", "warning", HEALTHY.replace("-c 4", "-c 4 --detach"), HEALTHY),
     (
+        "WRK009",
+        "warning",
+        HEALTHY.replace("-c 4", "-c 4 --max-memory-per-child 200"),
+        HEALTHY.replace("-c 4", "-c 4 --max-memory-per-child=200000"),
+    ),
+    (
         "CMP011",
         "warning",
         HEALTHY.replace("celery -A shop worker -l info -c 4", "celery multi start w1 -A shop"),

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from celery_triage.checks.words import listed
+from celery_triage.checks.workers.recycling import LEAST_KIB, OPTION, limit_kib, meant_kib
 from celery_triage.commandline import Launch, unwrap
 from celery_triage.lint.pins import FOUR
 from celery_triage.lint.rules.registry import found, static
@@ -85,6 +86,28 @@ def detaches(subject: Subject) -> Iterator[Finding]:
             services=[service],
             thing=word,
             fix="Use one service for each worker." if multi else "Take --detach (-D) out.",
+        )
+
+
+@static("WRK009", "memory-per-child")
+def memory_per_child(subject: Subject) -> Iterator[Finding]:
+    """``--max-memory-per-child`` of fewer KiB than a process with Celery in it has from its start."""
+    for service in subject.celery:
+        given = limit_kib(service)
+        if given is None or given >= LEAST_KIB:
+            continue
+        meant = meant_kib(given)
+        yield found(
+            subject,
+            "WRK009",
+            "memory-per-child",
+            "warning",
+            f"{service.label}: {OPTION} counts KiB, and {given} KiB are less than any process with Celery in it has: "
+            "each one is replaced after its first task",
+            [subject.command_node(service, OPTION)],
+            services=[service],
+            thing=str(given),
+            fix=f"Write {meant} for {given} MiB, or take it out." if meant else "Write a larger value, or take it out.",
         )
 
 
