@@ -151,6 +151,27 @@ def test_a_script_that_cannot_be_executed_is_mended_where_it_is_mounted_from(sta
     assert found.remedy.kind == "exact" and found.remedy.commands[0] == command
 
 
+def for_arm(**item):
+    words = ["exec /usr/local/bin/celery: exec format error"]
+    facts = {"image_arch": "arm64", "image": "shop/backend:7", **item}
+    return Incident().item("email_worker", **facts).loop("email_worker", 1, words)
+
+
+def test_an_image_for_another_processor_is_named_with_both():
+    """Built on a laptop of another kind; no file of it is at fault."""
+    found = only(for_arm())
+    assert (found.name, found.object, found.certainty) == ("architecture-mismatch", "arm64", "confirmed")
+    assert "shop/backend:7 is an image for arm64, and this host has amd64" in found.title
+    assert "exec format error" in found.proof[-1].text
+
+
+def test_an_image_for_another_processor_that_an_emulator_runs_is_no_fault():
+    """Slow, and well: nothing was refused. An image for this processor is not blamed for the same words."""
+    well = Incident().item("email_worker", image_arch="arm64")
+    assert diagnose(well.evidence()).cause_findings == ()
+    assert only(for_arm(image_arch="amd64")).name == "exec-format"
+
+
 def test_a_container_that_docker_could_not_start_has_no_second_cause():
     """It has no life and no log, only Docker's exit code: that it does not run follows from the file."""
     stack = not_executable()

@@ -170,10 +170,10 @@ def _make_executable(look: Look, path: str, services: Sequence[Service]) -> Reme
     "exec-format",
     severity="critical",
     needs=("containers", "files/*"),
-    uses=("logs/*", "events", "compose"),
+    uses=("engine", "logs/*", "events", "compose"),
     step="executable",
     predicts=(Prediction(_DEATHS, exits=ENDS),),
-    also=("windows-line-ends", "interpreter-missing"),
+    also=("windows-line-ends", "interpreter-missing", "architecture-mismatch"),
 )
 def exec_format(look: Look) -> Iterator[Finding]:
     """The file that a service is started with is nothing that the kernel can execute.
@@ -181,8 +181,8 @@ def exec_format(look: Look) -> Iterator[Finding]:
     ## What
     The first line of the entrypoint, of the scripts around the command and of the command itself is read. It
     names no interpreter (`exec-format`), ends like a line of Windows (`windows-line-ends`), or names an
-    interpreter that is not in the image (`interpreter-missing`). Programs for another kind of processor are
-    known from the log only.
+    interpreter that is not in the image (`interpreter-missing`). Where the log says `exec format error` and
+    the image was made for another kind of processor than the host has, it is `architecture-mismatch`.
 
     ## Why
     The kernel refuses the file, and the container ends at once. A shell that is asked to run a script without
@@ -200,15 +200,21 @@ def exec_format(look: Look) -> Iterator[Finding]:
     ## Do
     Write `#!/bin/sh` as the very first line, save the file with Unix line ends (`*.sh text eol=lf` in
     .gitattributes), install the interpreter that it names. A virtual environment that was copied from another
-    image keeps the path of its old Python: make it in the image in which it runs.
+    image keeps the path of its old Python: make it in the image in which it runs. An image for another
+    processor is built with `--platform`, mostly because it was built on another kind of laptop.
 
     ## False alarms
-    A script that gets its interpreter by the command (`bash script.sh`) is not looked at. A service that got
+    An image for another processor that an emulator runs (binfmt, Rosetta) is not reported. A script that gets its interpreter by the command (`bash script.sh`) is not looked at. A service that got
     past its start is never reported.
     """
     groups: dict[tuple[str, str], list[tuple[Service, Mapping[str, Any]]]] = {}
-    judged = set()
+    foreign = {service.label: service for service in look.members if _is_foreign(look, service)}
+    judged = set(foreign)
+    if foreign:
+        yield _for_another(look, list(foreign.values()))
     for service in look.members:
+        if service.label in foreign:
+            continue
         if service.is_celery and not look.files(service):
             look.needs_file(service, "which file it is started with is not known")
         for entry in started(look, service):
@@ -226,6 +232,52 @@ def exec_format(look: Look) -> Iterator[Finding]:
         "Unix line ends, and make the container anew.",
     )
     yield from healed(look)
+
+
+#: Processors as ``uname -m`` names them, and as Go and Docker do.
+_PROCESSORS = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "armv6l": "arm", "i686": "386"}
+
+
+def _host(look: Look) -> str:
+    arch = str((look.data("engine") or {}).get("arch") or "")
+    return _PROCESSORS.get(arch, arch)
+
+
+def _is_foreign(look: Look, service: Service) -> bool:
+    """Whether the kernel refused what it starts, and its image is for another processor than the host's."""
+    image = str(service.item.get("image_arch") or "")
+    if not image or image == (_host(look) or image) or look.course(service).past("executable"):
+        return False
+    said = look.course(service).says("CMD052", step="executable")
+    return any("exec format" in one.text for one in said) or "exec format" in str(service.latest.get("error"))
+
+
+def _for_another(look: Look, services: Sequence[Service]) -> Finding:
+    images = {one.item.get("image"): one.item.get("image_arch") for one in services}
+    labels, host = [one.label for one in services], _host(look)
+    arch = listed(sorted({str(value) for value in images.values()}))
+    proof = [
+        Proof("containers", f"{name}: made for {value}; the host has {host}") for name, value in images.items()
+    ]
+    for service in services:
+        said = [one for one in look.course(service).says("CMD052", step="executable") if "exec format" in one.text]
+        proof += [look.course(service).proof(one) for one in said[-1:]]
+    return look.finding(
+        f"{listed(labels)} {verb(services, 'cannot', 'cannot')} start: {listed([str(one) for one in images])} "
+        f"{verb(list(images), 'is an image', 'are images')} for {arch}, and this host has {host}",
+        name="architecture-mismatch",
+        services=tuple(labels),
+        object=arch,
+        proof=proof,
+        remedy=Remedy(
+            "manual",
+            f"Build or pull the image for this host (`docker buildx build --platform linux/{host}`, `docker pull "
+            f"--platform linux/{host}`, or `platform: linux/{host}` in the Compose file where it is built there), "
+            "then make the containers anew.",
+            commands=recreate(look.stack, services),
+        ),
+        verify=alive(services),
+    )
 
 
 def _not_for_the_kernel(
