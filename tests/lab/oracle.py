@@ -13,6 +13,7 @@ import json
 import pickle
 import random
 import time
+import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Callable
@@ -227,7 +228,11 @@ def _http(place: Place, service: str, port: int, path: str) -> Answer:
                 if answer.status == 200:
                     return True, f"GET {url}: 200"
                 why = f"GET {url}: {answer.status}"
-        except (OSError, ValueError) as error:  # refused, timed out, cut off; an HTTP error is an OSError too
+        except urllib.error.HTTPError as error:
+            if error.code == 401:  # it asks for a login, as it may be meant to
+                return True, f"GET {url}: 401"
+            why = f"GET {url}: {error}"
+        except (OSError, ValueError) as error:  # refused, timed out, cut off
             why = f"GET {url}: {error}"
     return False, why
 

@@ -324,3 +324,152 @@ def test_nginxs_errors_are_not_a_workers_last_words() -> None:
 def test_an_end_that_nobody_knows_is_not_called_ok(text: str) -> None:
     """Beat that died of something unheard of; a connection that is not yet back."""
     assert verdict(text) != "ok"
+
+
+# --- What public threads showed to be read wrongly ------------------------------
+
+MAIN = '  File "/usr/local/bin/celery", line 8, in <module>\n    sys.exit(main())\n'
+CRASH = f"Traceback (most recent call last):\n{MAIN}ModuleNotFoundError: No module named 'foo'\n"
+
+
+@pytest.mark.parametrize(
+    "before",
+    ["WARNING:root:starting", "ERROR:root:x", "2026-11-24 00:00:00,000 WARNING settings: DEBUG is on",
+     "[2026-11-24 00:00:00,000: WARNING/MainProcess] this setting is deprecated"],
+)  # fmt: skip
+def test_what_nobody_caught_ends_the_process_whatever_was_logged_before_it(before):
+    """A traceback that goes up to the module that was started is no logger's."""
+    assert causes(f"{before}\n{CRASH}") == [("PKG001", "foo")]
+    caught = CRASH.replace(MAIN, '  File "/app/shop/mail.py", line 8, in send\n    import foo\n')
+    assert causes(f"ERROR:root:x\n{caught}INFO:root:on\n") == []
+
+
+def test_a_chain_is_uncaught_where_its_last_traceback_is():
+    """The first part of a chain begins where its exception was caught."""
+    chained = (
+        'Traceback (most recent call last):\n  File "/app/shop/a.py", line 2, in load\n    import bar\n'
+        "ModuleNotFoundError: No module named 'bar'\n\n"
+        f"During handling of the above exception, another exception occurred:\n\n{CRASH}"
+    )
+    assert causes(f"WARNING:root:no bar, trying foo\n{chained}") == [("PKG001", "foo")]
+
+
+SOCKET = '  File "/usr/lib/python3.11/socket.py", line 851, in create_connection\n    sock.connect(sa)\n'
+
+
+@pytest.mark.parametrize(
+    "file,found",
+    [("/usr/lib/python3.11/site-packages/amqp/transport.py", [("BRK001", "")]),
+     ("/usr/lib/python3.11/smtplib.py", [])],
+)  # fmt: skip
+def test_only_the_client_of_a_broker_tells_of_the_broker(file, found):
+    """Python's socket module raises for whoever called it: a mail server that refuses is no broker."""
+    frames = f'  File "{file}", line 341, in connect\n    self.sock = x\n{SOCKET}'
+    text = f"Traceback (most recent call last):\n{frames}ConnectionRefusedError: [Errno 111] Connection refused\n"
+    assert causes(text) == found
+
+
+def test_a_task_whose_traceback_was_cut_tells_the_address_by_its_record():
+    """What hangs behind it may show no more than the frames of Celery."""
+    text = (
+        "[2026-11-24 00:00:00,000: ERROR/ForkPoolWorker-1] Task shop.report[3021d442-7152-4841-992a-8671a58b6328] "
+        "raised unexpected: ConnectionError('Error 111 connecting to 127.0.0.1:6379. Connection refused.')\n"
+        'Traceback (most recent call last):\n  File "/x/redis/connection.py", line 539, in connect\n    sock = x\n'
+    )
+    assert causes(text) == [("BRK001", "127.0.0.1")]
+
+
+def test_what_a_program_logs_of_its_own_start_is_no_task_that_failed():
+    """A start script and an exporter run no tasks; of a worker's own log it is said that it goes on."""
+    words = 'ERROR:__main__:(psycopg2.OperationalError) could not translate host name "db" to address: unknown'
+    found = explain([("paste", io.BytesIO(words.encode()))]).judged
+    (cause,) = found.findings
+    assert (cause.severity, cause.object) == ("critical", "db") and "Tasks failed" not in cause.detail
+
+
+@pytest.mark.parametrize(
+    "text,found",
+    [
+        ("[2026-11-24 00:00:00,000: WARNING/Beat] _gdbm.error: [Errno 13] Permission denied: 'celerybeat-schedule'",
+         ("BEA002", "celerybeat-schedule")),
+        ("[2026-11-24 00:00:00,000: CRITICAL/MainProcess] beat raised exception <class '_gdbm.error'>: "
+         "error(13, 'Permission denied')", ("BEA002", "")),
+        ("2026-11-24 00:00:00.000000+00:00 [error] <0.8.0> PLAIN login refused: user 'ops' can only connect via "
+         "localhost", ("BRK011", "ops")),
+        ("python: can't open file '/shop/entrypoint.py': [Errno 13] Permission denied",
+         ("CMD053", "/shop/entrypoint.py")),
+        ('ERROR: for shop  Cannot start service shop: OCI runtime create failed: starting container process caused: '
+         'exec: "/usr/local/bin/entry.sh": permission denied: unknown', ("CMD053", "/usr/local/bin/entry.sh")),
+        ('ERROR: for shop  Cannot start service shop: invalid header field value "oci runtime error: starting '
+         'container process caused \\"exec: \\\\\\"celery\\\\\\": executable file not found in $PATH\\"\\n"',
+         ("CMD005", "celery")),
+        ("2026-11-24 00:00:00 60400 -0500 - NODE5 - 19206/13 - celery/celery.worker.consumer - 3008 - WARNING - "
+         "consumer: Connection to broker lost. Trying to re-establish the connection...", ("WRK055", "broker")),
+        ("PreconditionFailed: {'exc_message': \"Queue.declare: (406) PRECONDITION_FAILED - parameters for queue "
+         "'php_52' in vhost '/' not equivalent\", 'exc_type': 'PreconditionFailed'}", ("BRK008", "php_52")),
+        ("critical event=Unrecoverable error: ContentDisallowed('Refusing to deserialize untrusted content of type "
+         "pickle (application/x-python-serialize)')", ("WRK050", "pickle")),
+        ('OperationalError connection failed: connection to server at "127.0.0.1", port 5432 failed: FATAL:  '
+         'password authentication failed for user "ops"', ("URL004", "ops")),
+        ('celery[203945]: sqlalchemy.exc.OperationalError: (psycopg2.OperationalError) FATAL:  no pg_hba.conf entry '
+         'for host "10.0.0.8", user "ops", database "shop", SSL off', ("URL004", "ops")),
+        ("ModuleNotFoundError: No module named 'importlib_metadata'", ("PKG001", "importlib_metadata")),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else None,
+)  # fmt: skip
+def test_a_form_that_a_public_thread_showed_is_read(text, found):
+    """Printed by beat, by an old engine, an old library, a structured logger, a syslog without its date."""
+    assert found in causes(text)
+
+
+def test_beat_that_prints_its_end_piece_by_piece_is_heard_without_the_front_of_its_traceback():
+    """Each write is a record of its own."""
+    head = "[2026-11-24 00:00:00,000: WARNING/MainProcess] "
+    text = "\n".join(head + part for part in ("ConnectionError", ":", "Error 111 connecting to cache:6379. Refused."))
+    assert causes(text) == [("BRK001", "cache")]
+
+
+def test_the_order_of_celery_4_is_told_by_celerys_own_sentence():
+    """Also where an application logged before it, and the option is then called unknown."""
+    text = (
+        "INFO:__main__:Initializing\n\nYou are using `-A` as an option of the worker sub-command:\n\n"
+        "celery worker -A shop <...>\n\nThe support for this usage was removed in Celery 5.0. Instead you should use "
+        "`-A` as a global option:\n\ncelery -A shop worker <...>\n\nUsage: celery worker [OPTIONS]\n\n"
+        "Try 'celery worker --help' for help.\n\n\nError: No such option: -A\n"
+    )
+    found = explain([("paste", io.BytesIO(text.encode()))]).judged
+    (cause,) = [one for one in found.findings if one.id in found.causes]
+    assert cause.code == "CMD001" and "behind the sub-command" in cause.title
+
+
+def test_clocks_and_time_zones_are_told_apart_and_each_is_one_cause():
+    """Every worker tells of all others: whole half hours are a zone's, odd seconds a clock's."""
+    head = "[2026-11-24 00:00:00,000: WARNING/MainProcess] Substantial drift from "
+    tail = " may mean clocks are out of sync.  Current drift is {} seconds.  [orig: a recv: b]"
+    zone = "\n".join(f"{head}celery@{name}{tail.format(7201)}" for name in ("a", "b", "c"))
+    (found,) = explain([("paste", io.BytesIO(zone.encode()))]).judged.findings
+    assert "time zones" in found.title
+    (found,) = explain([("paste", io.BytesIO(f"{head}celery@a{tail.format(41)}".encode()))]).judged.findings
+    assert "clocks of two machines" in found.title
+
+
+def test_a_program_that_supervisord_starts_again_is_a_warning():
+    """Killed for memory or ended once; only what it gives up is critical."""
+    head = "2026-11-24 00:00:00,000 INFO "
+    for words, severity in (
+        ("exited: mail (terminated by SIGKILL; not expected)", "warning"),
+        ("exited: mail (exit status 1; not expected)", "warning"),
+        ("gave up: mail entered FATAL state, too many start retries too quickly", "critical"),
+    ):
+        (found,) = explain([("paste", io.BytesIO((head + words).encode()))]).judged.findings
+        assert (found.object, found.severity) == ("mail", severity)
+
+
+def test_no_host_in_the_url_means_the_container_itself():
+    """kombu says which one it takes in its place, and then that nobody answers."""
+    text = (
+        "WARNING:kombu.connection:No hostname was supplied. Reverting to default 'localhost'\n"
+        'Traceback (most recent call last):\n  File "/x/kombu/connection.py", line 450, in _reraise\n    raise x\n'
+        "kombu.exceptions.OperationalError: [Errno 111] Connection refused\n"
+    )
+    assert causes(text) == [("BRK001", "localhost")]

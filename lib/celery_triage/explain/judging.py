@@ -35,6 +35,8 @@ _OVER_WHEN_READY = ("DBS004", "DBS056", "DBS059", "RDS052")
 QUOTED = 3
 #: Codes of which one thing is said in several ways: by a process and its signal, by a server and its clients.
 _ONE_EACH = ("WRK001", "RDS050", "RDS051", "RDS054")
+#: The signature tells two of these apart, and who says it does not: every worker tells of all others.
+_BY_SIGNATURE = ("WRK053",)
 _SIGNAL = re.compile(r"signal \d+ \(SIG\w+\)")
 _HOME = re.compile(r"localhost$|127\.\d+\.\d+\.\d+$|\[?::1\]?$|0\.0\.0\.0$")
 
@@ -79,7 +81,7 @@ def judge(subjects: Sequence[Subject]) -> Judged:
             if match.context == "quoted" and not _complains(said):
                 judged.quoted += said.count
             elif (
-                match.context in ("task", "quoted")
+                match.context in ("task", "logged", "quoted")
                 and not match.harmless
                 and _applications(code_of(match.code))
             ):
@@ -98,7 +100,7 @@ def judge(subjects: Sequence[Subject]) -> Judged:
             else:
                 code = code_of(match.code)
                 thing = _named(subject, match)
-                key = (code.code, _thing(subject, code, thing))
+                key = (code.code, _thing(subject, match, thing))
                 case = cases.setdefault(key, _Case(code, thing, match.says))
                 if code.code in _ONE_EACH and match.object.startswith(("signal", "exitcode")):
                     case.thing, case.says = match.object, match.says
@@ -123,17 +125,23 @@ def judge(subjects: Sequence[Subject]) -> Judged:
     return judged
 
 
-def _thing(subject: Subject, code: Code, thing: str) -> str:
+def _thing(subject: Subject, match: Match, thing: str) -> str:
     """What tells two cases of one code apart."""
-    if code.code in _ONE_EACH:
-        return subject.label if code.code == "WRK001" else ""
+    if match.code in _ONE_EACH:
+        return subject.label if match.code == "WRK001" else ""
+    if match.code in _BY_SIGNATURE:
+        return match.signature
     return thing.lower()
 
 
 def _named(subject: Subject, match: Match) -> str:
     """What a message is about. An AMQP client names no host: it is the one of the banner."""
-    if match.code in ("BRK001", "BRK002") and match.signature.startswith(("kombu-", "amqp-access-refused")):
-        return subject.broker or match.object
+    if match.code in ("BRK001", "BRK002") and match.signature.startswith(
+        ("kombu-", "broker-client-", "amqp-access-refused")
+    ):
+        # kombu told it that no host was given, and what it takes in place of one.
+        home = next((said.match.object for said in subject.said.values() if said.match.signature == "no-hostname"), "")
+        return subject.broker or match.object or home
     if match.signature == "child-killed" and (found := _SIGNAL.search(match.text)):
         return found[0]
     return match.object
@@ -153,8 +161,9 @@ def _applications(code: Code) -> bool:
 
 
 def _state(subject: Subject, said: Said, code: Code) -> str:
-    """``active``, ``task`` (only tasks failed of it) or ``history`` (the process got past it)."""
-    if said.match.context in ("task", "quoted"):
+    """``active``, ``task`` (only tasks failed of it, or a Celery process logged it) or ``history`` (the process
+    got past it). What another program logs of itself may well be what ended it."""
+    if said.match.context == "task" or (said.match.context in ("logged", "quoted") and subject.celery):
         return "task"
     if not code.heals:
         return "active"
@@ -227,10 +236,12 @@ def _finding(case: _Case, id: str) -> Finding:
                 proof.append(Proof(where, text, number, time))
     count = sum(said.count for _, said, _ in case.told)
     times = f" It is said {count} times." if count > 1 else ""
-    tasks = all(state != "active" for _, _, state in case.told)
+    goes_on = all(state != "active" for _, _, state in case.told)
+    of_task = any(said.match.context == "task" for _, said, _ in case.told)
+    what = "Tasks failed of it; the process that ran them goes on." if of_task else "The process logged it and goes on."
     title = titled(names, case.says, case.thing)
     detail = {"history": "The process got past it later in this log."}.get(
-        case.state, "Tasks failed of it; the process that ran them goes on." if tasks else ""
+        case.state, what if goes_on else ""
     )
     return Finding(
         case.code.code,

@@ -44,6 +44,8 @@ _JOURNAL = re.compile(
     r"(?:<\d{1,3}>)?(?:[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d+)?|" + _STAMP + r") "
     r"[\w.:-]{1,80} ([\w./@-]{1,100})(?:\[(\d+)\])?: ?(.*)$"
 )
+#: A syslog tag whose time and host were not copied.
+_TAG = re.compile(r"([a-z][\w.@/-]{1,60})\[(\d{2,7})\]: (?=\S)")
 _RFC5424 = re.compile(r"<\d{1,3}>1 (\S+) \S+ (\S+) (\S+) \S+ (?:-|\[[^\]]*\]) ?(.*)$")
 _NO_NAME = re.compile(r"(?:docker|dockerd|containerd|[0-9a-f]{12,64})(?:/|$)")
 _ENDED = re.compile(r"([A-Za-z0-9][\w.-]{0,100}?)(?:[-_](\d{1,4}))? exited with code \d+")
@@ -121,6 +123,8 @@ def _layer(line: Told) -> Told | None:
     if not line.name and first.isalnum() and (found := _COMPOSE.match(text)):
         rest = found[4] or found[5] or ""
         return replace(line, text=rest, name=found[1], replica=found[2] or found[3] or "")
+    if not line.name and first.islower() and (found := _TAG.match(text)):
+        return replace(line, text=text[found.end() :], name=found[1])
     if first == ">" and (found := _QUOTATION.match(text)):
         return replace(line, text=text[found.end() :])
     if first in ("│", "┃", "║") and (found := _FRAME.match(text)):

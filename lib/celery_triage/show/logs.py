@@ -161,6 +161,7 @@ CONTEXT_WORDS = {
     "death": "its last words",
     "running": "the process itself, going on",
     "task": "a task of it, going on",
+    "logged": "logged by the application",
     "quoted": "quoted by the application",
 }
 

@@ -32,17 +32,24 @@ _IGNORED = re.compile(r"Exception ignored in: |Exception in thread ")
 #: An exception by its name alone, as nothing else is written.
 _NAMED = re.compile(
     r"(?:[A-Za-z_]\w*\.)*(?:[A-Z]\w*(?:Error|Exception|Exit|Interrupt|Warning|NotFound|Refused|Denied|Lost"
-    r"|Exceeded|Registered|Disallowed|Mismatch|Conflict)|(?<=\.)[A-Z]\w+)(?:: .*|:?$)"
+    r"|Exceeded|Registered|Disallowed|Mismatch|Conflict)|(?<=\.)[A-Z]\w+)(?:: .*|:?$)|_?[gn]?dbm\.error: .+"
 )
 _FRAME = re.compile(r'\s*File "([^"]*)", line \d+')
 #: What marks a place in the source line above.
 _MARKERS = re.compile(r"[\s~^]+$")
 #: The margin of an exception group.
 _MARGIN = re.compile(r" *(?:\||\+-+[ +]?-*(?: \d+ -+)?| \+ )(?: |$)")
+#: The outermost frame of a process: a module, or what runs one for ``python -m``.
+_OUTERMOST = re.compile(r", in (?:<module>|_run_module_as_main)$")
+#: Of a chain of tracebacks so many lines are looked at for its outermost frame.
+LONGEST_CHAIN = 600
+#: Records that come without a traceback: what follows is somebody else's (kombu 5.x, ``transport/pyamqp.py``).
+_ALONE = ("No hostname was supplied",)
 #: A refused command line whose usage was cut off.
 _REFUSED = re.compile(r"Error: *(?:Invalid value for .{0,3}-A\b|$)|Unable to load celery application\.")
 _USAGE = re.compile(r"Usage: (\S+)")
-_MISPLACED = re.compile(r"You are using `(?:-A|--app)` as an option of the ")
+#: The sentence of Celery 5 about the order of Celery 4.
+MISPLACED = re.compile(r"You are using `(?:-A|--app)` as an option of the ")
 
 
 def blocks(lines: Sequence[Sequence[str]]) -> list[Block]:
@@ -81,7 +88,7 @@ class _Cutter:
             before = place + 1 if ignored else place if _TRACEBACK.match(text) else place - 1
             block.end = self.traceback(before, into, len(self.texts))
             return block
-        if _USAGE.match(text) or _MISPLACED.match(text) or self.refused(place):
+        if _USAGE.match(text) or MISPLACED.match(text) or self.refused(place):
             return self.usage(place)
         if place + 1 < len(self.texts) and _NAMED.match(text) and _FRAME.match(self.texts[place + 1]):
             return self.turned(place)
@@ -154,13 +161,29 @@ class _Cutter:
         if _IGNORED.match(text) and head.process == "MainProcess":
             return False
         pause = self.pause(place)
-        if pause is None and (_USAGE.match(text) or self.refused(place)):
+        if pause is None and (_USAGE.match(text) or MISPLACED.match(text) or self.refused(place)):
             return False
         if pause is not None and pause >= TOGETHER:
             return False
-        # Only records of errors, and of tasks that are tried again, come with a traceback.
+        if not _TRACEBACK.match(text):
+            return True
+        # Only records of errors, and of tasks that are tried again, come with a traceback. One that nobody caught
+        # is the process's end, whatever was logged before it.
         with_traceback = head.level not in ("INFO", "DEBUG") or head.message.startswith("Task ")
-        return with_traceback or not _TRACEBACK.match(text)
+        return with_traceback and not head.message.startswith(_ALONE) and not self.uncaught(place)
+
+    def uncaught(self, place: int) -> bool:
+        """Whether a traceback goes up to the module that the interpreter was started with: a logger's begins
+        where the exception was caught, a function in nearly all cases."""
+        first, begun = "", False
+        for text in self.texts[place : place + LONGEST_CHAIN]:
+            if _TRACEBACK.match(text):
+                first, begun = "", True
+            elif begun and _FRAME.match(text):
+                first, begun = text, False
+            elif head_of(text) is not None:
+                break
+        return bool(_OUTERMOST.search(first))
 
     def pause(self, place: int) -> float | None:
         try:
@@ -265,7 +288,7 @@ class _Cutter:
                 break  # a help text, no error
             at += 1
         block.end = max(at, place + 1)
-        if seen < 0 and _MISPLACED.match(self.texts[place]):
+        if seen < 0 and MISPLACED.match(self.texts[place]):
             seen = place
         if seen >= 0:
             block.place = seen
@@ -280,11 +303,12 @@ def _joined(found: list[Block]) -> list[Block]:
     exception already, they belong to that."""
     kept: list[Block] = []
     run: list[Block] = []
-    for block in found:
-        printed = block.kind == "record" and block.source == "celery" and block.level == "WARNING"
+    for number, block in enumerate(found):
+        printed = _is_printed(block)
         begins = printed and (
             block.message.startswith("Traceback (most recent call last):")
             or _FRAME.match(block.message) is not None
+            or _names(block.message, found[number + 1 : number + 2])
         )
         if begins or (run and printed):
             run.append(block)
@@ -294,6 +318,19 @@ def _joined(found: list[Block]) -> list[Block]:
         kept.append(block)
     _put(kept, run)
     return kept
+
+
+def _is_printed(block: Block) -> bool:
+    return block.kind == "record" and block.source == "celery" and block.level == "WARNING"
+
+
+def _names(message: str, after: Sequence[Block]) -> bool:
+    """Whether a printed record is the last line of a traceback whose rest was cut away: what is printed behind it
+    shows that more of it was printed."""
+    following = after[0].message.strip() if after and _is_printed(after[0]) else ""
+    if not _NAMED.match(message.split("\n", 1)[0]):
+        return False
+    return following == ":" or following in CHAINED or "dbm.error: " in message
 
 
 def _put(kept: list[Block], run: list[Block]) -> None:
@@ -308,7 +345,7 @@ def _put(kept: list[Block], run: list[Block]) -> None:
     files = [_path(found[1]) for found in (_FRAME.match(block.message) for block in run) if found]
     for place, block in enumerate(run):
         after = [one.message for one in run[place + 1 : place + 3]]
-        if len(after) == 2 and after[0] == ": " and _EXCEPTION.fullmatch(block.message.strip()):
+        if len(after) == 2 and after[0].strip() == ":" and _EXCEPTION.fullmatch(block.message.strip()):
             whole.exceptions.append(Exc(block.message.strip(), after[1], block.begin, files))
         elif _NAMED.match(block.message.split("\n", 1)[0]):  # one write for each line
             name, _, message = block.message.partition(": ")

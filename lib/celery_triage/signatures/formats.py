@@ -27,8 +27,8 @@ _RABBIT_OLD = re.compile(r"\**=(ERROR|WARNING|INFO|CRASH|SUPERVISOR|PROGRESS) RE
 _POSTGRES_BARE = re.compile(r" {0,4}(?:(LOG|FATAL|PANIC|DETAIL|HINT):  ?|(ERROR|WARNING):  )(?=[A-Za-z\"])")
 _ANY_LEVEL = "DEBUG|INFO|WARN|WARNING|ERROR|CRITICAL|FATAL"
 _OTHER = re.compile(
-    r"(?:\[?\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d[.,\d]*\S{0,6}\s.{0,60}?"
-    rf"\b(?P<a>{_ANY_LEVEL})\b"
+    r"(?:\[?\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d[.,\d]*\S{0,6}\s"
+    rf"(?:.{{0,60}}?\b(?P<a>{_ANY_LEVEL})\b|.{{0,160}}? - (?P<f>{_ANY_LEVEL})(?= - ))"
     r"|(?P<b>DEBUG|INFO|WARNING|ERROR|CRITICAL):[\w.-]+:"
     rf"|\[?(?P<d>{_ANY_LEVEL})\]?:? {{1,9}}\[?\d{{4}}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[.,\d]*\]?"
     rf"|\d\d:\d\d:\d\d(?:[.,]\d+)? [|\[]? ?(?P<e>{_ANY_LEVEL})\b"
@@ -64,6 +64,8 @@ _LEVELS = {
     "NOTICE": "INFO",
     "CONTEXT": "INFO",
 }
+#: A class and its number, as beat shows what ended it: ``<class '_gdbm.error'>: error(13, 'Permission denied')``.
+_CLASS = re.compile(r"<class '(?P<type>[\w.]+)'>: \w+\((?P<errno>\d{1,3}), (?P<quote>[\"'])(?P<message>.*)(?P=quote),?\)$")
 #: ``SomeError('its message')``, as Celery shows an exception in a record.
 _REPR = re.compile(
     r"(?P<type>[A-Za-z_]\w*(?:Error|Exception|Interrupt|Exit|NotFound|Refused|Denied|Lost|Mismatch"
@@ -147,7 +149,7 @@ def bare(text: str) -> Block | None:
 
 def _applications(text: str, found: re.Match[str]) -> Block:
     """A record in a format of the application's; where its logger is one of Celery's, Celery speaks."""
-    level = next(filter(None, (found[group] for group in "abdec"))).upper()
+    level = next(filter(None, (found[group] for group in "abdecf"))).upper()
     level, rest = _LEVELS.get(level, level), text[found.end() :]
     # The logger stands before the level or behind it.
     logger = _LOGGER.match(rest)
@@ -161,7 +163,7 @@ def _applications(text: str, found: re.Match[str]) -> Block:
 
 def from_repr(text: str) -> tuple[str, str] | None:
     """Type and message of an exception that a record shows as ``SomeError('message')``."""
-    found = _REPR.search(text)
+    found = _REPR.search(text) or _CLASS.search(text)
     if found is None:
         return None
     message = found["message"].replace("\\n", "\n").replace("\\'", "'").replace('\\"', '"')

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from celery_triage.signatures.blocks import blocks
+from celery_triage.signatures.blocks import MISPLACED, blocks
 from celery_triage.signatures.catalogue import Signature, catalogue
 from celery_triage.signatures.formats import Block, Exc, from_repr
 from celery_triage.signatures.sieve import Sieve
@@ -17,31 +17,32 @@ from celery_triage.signatures.speakers import (
     OWN,
     OWN_BARE,
     OWN_IN_POOL,
+    in_pool,
     in_task,
     is_task,
     of_main,
 )
 
 #: ``death``: the process's own last words, it ends with them; ``running``: its own words, it goes on;
-#: ``task``: what a task raised or an application logged with a traceback, in a process that goes on;
-#: ``quoted``: a text inside a message of the application, which says nothing about this process.
-CONTEXTS = ("death", "running", "task", "quoted")
+#: ``task``: what a task raised, in a process that goes on; ``logged``: what an application logged with a
+#: traceback; ``quoted``: a text inside a message of the application, which says nothing about this process.
+CONTEXTS = ("death", "running", "task", "logged", "quoted")
 #: Of more places than that only the first and the last ones are kept.
 MOST_PLACES = 200
 
 _LOADING = re.compile(r"While trying to load the module (\S+) the following error occurred")
 _MISSING = re.compile(r"ModuleNotFoundError: No module named '([^']+)'")
-#: Python's and kombu's own machinery of importing, which raises for others.
+#: Python's and kombu's own machinery of importing, and Python's of sockets: they raise for others.
 _IMPORTING = re.compile(
-    r"<frozen (?!os>)|/importlib/__init__\.py$|/kombu/utils/imports\.py$|/celery/utils/imports\.py$"
+    r"<frozen (?!os>)|/importlib/__init__\.py$|/kombu/utils/imports\.py$|/celery/utils/imports\.py$|/(?:socket|ssl|selectors)\.py$"
 )
 #: Where the environment of the process is looked up: a KeyError from there names a variable.
 _ENVIRONMENT = re.compile(r"/os\.py$|<frozen os>$")
 _BARE = re.compile(
     r"(?P<type>[A-Za-z_][\w.]{0,120}(?:Error|Exception|NotFound|Refused|Disallowed|Registered|Exceeded|Mismatch"
-    r"|Conflict|Full|Login|gaierror)|(?:[a-z_]\w{0,60}\.){1,6}(?:[A-Z]\w{1,60}|error)"
+    r"|Conflict|Full|Login|Failed|Forbidden|Locked|gaierror)|(?:[a-z_]\w{0,60}\.){1,6}(?:[A-Z]\w{1,60}|error)"
     r"|_?[gn]?dbm\.error|psql: error|psql|pg_dump|createdb"
-    r"|connection to server at \"[^\"]{1,255}\"(?: \([^)]{1,60}\))?, port \d+ failed): (?P<message>.+)"
+    r"|connection to server at \"[^\"]{1,255}\"(?: \([^)]{1,60}\))?, port \d+ failed)(?:: |(?<=Error) (?=connection (?:failed|to server)))(?P<message>.+)"
 )
 #: An error reply of Redis alone, as its own command line shows it.
 _REPLY = re.compile(
@@ -50,6 +51,8 @@ _REPLY = re.compile(
 )
 #: A line that is nothing but an exception as Python represents it.
 _SHOWN = re.compile(r"\w{1,80}\([\"']")
+#: Celery's own word as the value of a key, as structured loggers write it.
+_EVENT = re.compile(r".{0,300}?\b(?:event|msg|message)=[\"']?(?=" + "|".join(map(re.escape, OWN_BARE)) + ")")
 #: A program's name before what it says of a server's data.
 _PROGRAM = re.compile(r"^(?:initdb|postgres|pg_ctl|psql): (?:error: |fatal: )?")
 _SIGNS_OF_LIFE = re.compile(r"\s*-{14} \S+@\S+ v\d|celery beat v")
@@ -180,7 +183,9 @@ class _Finder:
         elif block.kind == "traceback":
             self.exceptions(block, "task" if in_task(block) else self.ends(number))
         elif block.kind == "line":
-            context = self.ends(number)
+            context = "task" if self.of_next_task(number) else self.ends(number)
+            if event := _EVENT.match(block.message):
+                block.message = block.message[event.end() :]
             if block.message.startswith(OWN_BARE):
                 self.record(number, block)
             elif not self.text("line", block.message, context, block.place) and not self.bare(block, context):
@@ -190,10 +195,20 @@ class _Finder:
         else:
             self.record(number, block)
 
+    def of_next_task(self, number: int) -> bool:
+        """Whether a line is the end of a cut traceback that the record below it tells as a task's."""
+        below = self.blocks[number + 1] if number + 1 < len(self.blocks) else None
+        name = self.blocks[number].message.partition(": ")[0].rpartition(".")[2]
+        told = below is not None and below.kind == "record" and is_task(below.message)
+        return bool(told and name and f"{name}(" in below.message)
+
     def usage(self, block: Block, dies: bool) -> None:
         """A refused command line: what the import of the application raised, else the sentence itself.
         Where the process goes on, its application only quotes such a text."""
         context = "death" if dies else "quoted"
+        first = self.lines[block.begin][2]
+        if block.place != block.begin and MISPLACED.match(first):  # closer than that the option is unknown there
+            self.text("usage", first, context, block.begin)
         loading = _LOADING.search(block.message)
         for exception in reversed(block.exceptions) if loading else ():
             found = _MISSING.match(exception.text)
@@ -215,7 +230,12 @@ class _Finder:
                 self.text("own", message, context, block.place, anywhere=True)
         elif is_task(message):
             self.text("message", message, "running", block.place)
-            if not self.exceptions(block, "task"):
+            # The record shows the exception whole where its traceback was cut.
+            if (
+                not self.exceptions(block, "task", general=False)
+                and not self.shown(block, "task")
+                and not self.exceptions(block, "task")
+            ):
                 self.text("exception", message, "task", block.place, anywhere=True)
         elif OUTSIDE.match(message) or opening.startswith(OWN if of_main(block) else OWN_IN_POOL):
             # What it says of itself is closer than an exception's general sense, and the reason that a record
@@ -227,12 +247,16 @@ class _Finder:
                 and not self.text("own", message, "running", block.place, anywhere=True)
             ):
                 self.text("message", message, "running", block.place)
+        elif block.source == "app" and message.startswith(OWN_BARE):
+            # Nobody but Celery says so, whatever the application's format is.
+            if not self.exceptions(block, "running", general=False):
+                self.text("message", message, "running", block.place)
         elif block.source == "app" and block.exceptions:
-            self.exceptions(block, "task")
+            self.exceptions(block, "logged")
         elif of_main(block) and self.text("message", message, "running", block.place):
             pass
-        elif not self.exceptions(block, "task"):  # an application's own ``log.exception``, or words
-            self.quoted(message, block.place)
+        elif not self.exceptions(block, "task" if in_pool(block) else "logged"):
+            self.quoted(message, block.place)  # no ``log.exception`` of the application's, but words
 
     def bare(self, block: Block, context: str) -> bool:
         """The last line of a traceback whose rest was cut away, or what a command says of its failure."""
@@ -315,7 +339,8 @@ def _readings(text: str) -> tuple[str, ...]:
 
 
 def _raised_in(exception: Exc) -> str:
-    """The file whose frame raised it, the machinery of importing left out; empty without a traceback."""
+    """The file whose frame raised it; the machinery of importing and of sockets, which raises for others, is left
+    out. Empty without a traceback."""
     return next((file for file in reversed(exception.files) if not _IMPORTING.search(file)), "")
 
 

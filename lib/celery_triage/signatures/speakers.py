@@ -71,12 +71,18 @@ OWN_BARE = (
 #: What Celery says of itself in a pool process; all else there is the application's, whatever it looks like.
 OWN_IN_POOL = ("Failed operation",)
 OUTSIDE = re.compile(r"\S+celery/app/trace\.py:\d+: RuntimeWarning: Exception raised outside body: ")
+_POOL = re.compile(r"(?:Fork|Spawn)?(?:Pool)?Worker-\d")
 _TASK = re.compile(r"Task \S+\[[0-9a-f-]{8,40}\] ")
 
 
 def of_main(block: Block) -> bool:
     """Whether the process itself speaks, not one of its pool's."""
     return block.source == "flower" or block.process in ("MainProcess", "Beat", "")
+
+
+def in_pool(block: Block) -> bool:
+    """Whether a process of the pool speaks: ``ForkPoolWorker-1``, in Celery 3 ``Worker-1``."""
+    return block.source == "celery" and bool(_POOL.match(block.process))
 
 
 def in_task(block: Block) -> bool:

@@ -10,7 +10,7 @@ from celery_triage.signatures.blocks import CHAINED, blocks
 from celery_triage.signatures.catalogue import Signature
 from celery_triage.signatures.formats import Block
 from celery_triage.signatures.matching import match_blocks
-from celery_triage.signatures.speakers import in_task, is_task
+from celery_triage.signatures.speakers import in_pool, in_task, is_task
 
 _BAD = ("ERROR", "CRITICAL", "FATAL", "PANIC")
 _LINE = re.compile(
@@ -98,8 +98,7 @@ def unknown_blocks(
 
 def _is_of_task(block: Block) -> bool:
     """Whether a task says it: all that a pool process logs beside Celery's own words is a task's."""
-    pool = block.source == "celery" and "PoolWorker" in block.process
-    return pool or is_task(block.message) or in_task(block)
+    return in_pool(block) or is_task(block.message) or in_task(block)
 
 
 def shape_of(text: str) -> str:

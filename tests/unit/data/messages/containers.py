@@ -17,6 +17,11 @@ HERE = Path(__file__).resolve().parent
 WORKER = "celery -A shared.infrastructure.celery_app worker --loglevel=info --concurrency=1"
 ENV = {"CELERY_BROKER_URL": "memory://", "CELERY_RESULT_BACKEND": "disabled://", "PYTHONUNBUFFERED": "1"}
 APP = "from celery import Celery\napp = Celery('shop', broker='memory://', set_as_current=True)\n"
+DRIFT = APP + (
+    "app.log.setup('INFO')\nimport time\nfrom celery.events.state import State\n"
+    "State().event({{'type': 'worker-heartbeat', 'hostname': 'email_worker@a', 'timestamp': time.time() - {}, "
+    "'local_received': time.time(), 'utcoffset': 0, 'pid': 1, 'clock': 1, 'freq': 2}})"
+)
 VERSIONS = "import celery, kombu, sys; print(celery.__version__, kombu.__version__, sys.version.split()[0])"
 PORT = "46559"
 #: The signature (and the case): options of ``docker run``, and what runs there.
@@ -42,14 +47,8 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
         ["python3", "-c", "from celery.app.control import flatten_reply\n"
          "flatten_reply([{'worker@backend': {'ok': 'pong'}}, {'worker@backend': {'ok': 'pong'}}])"],
     ),
-    "clock-drift": (
-        [],
-        ["python3", "-c", APP + "app.log.setup('INFO')\nimport time\n"
-         "from celery.events.state import State\n"
-         "State().event({'type': 'worker-heartbeat', 'hostname': 'email_worker@a', 'timestamp': "
-         "time.time() - 3600, 'local_received': time.time(), 'utcoffset': 0, 'pid': 1, 'clock': 1, "
-         "'freq': 2})"],
-    ),
+    "clock-drift": ([], ["python3", "-c", DRIFT.format(41)]),
+    "clock-drift-zone": ([], ["python3", "-c", DRIFT.format(3600)]),
     "command-not-allowed-probe": ([], ["sh", "-c", "curl -fs http://localhost:9091/metrics"]),
     "compose-port-taken": (["--publish", f"127.0.0.1:{PORT}:80"], ["true"]),
 }  # fmt: skip
