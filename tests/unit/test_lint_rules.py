@@ -19,6 +19,7 @@ services:
     command: celery -A shop worker
     environment: {CELERY_RESULT_BACKEND: "db+postgresql://postgres:x@db:5432/%s"}
 """
+APP_SQL = SQL.replace("CELERY_RESULT_BACKEND", "DATABASE_URL").replace("db+postgresql", "postgresql")
 LIMIT = "image: shop\n    deploy: {resources: {limits: {memory: %s, cpus: '%s'}}}"
 WITH_PASSWORD = HEALTHY.replace("redis://redis:6379/0", "'redis://:${PW}@redis:6379/0'")
 WEB = HEALTHY + (
@@ -87,6 +88,9 @@ CASES = [
         ).replace("//redis:6379", "//:geheim99@redis:6379"),
     ),
     ("DBS001", "warning", SQL % "results", SQL % "shop"),
+    ("DBS001", "warning", APP_SQL % "results", APP_SQL % "shop"),
+    ("DBS002", "warning", (SQL % "shop").replace("//postgres:", "//clerk:"), SQL % "shop"),
+    ("DBS002", "warning", (APP_SQL % "shop").replace("//postgres:", "//clerk:"), APP_SQL % "shop"),
     ("BRK003", "notice", HEALTHY.replace("-c 4", "-Q mail"), HEALTHY.replace("-c 4", "-Q mail,celery")),
     ("BRK004", "warning", WEB % 1, WEB % 0),
     (

@@ -108,9 +108,20 @@ def _letters(text: str) -> str:
     return text.lower().replace("-", "").replace("_", "")
 
 
+#: Options of Celery 3 that nothing of a like name replaced, and what does their work now (what's new in 4.0).
+GONE = {
+    "--autoreload": "let `watchmedo auto-restart` or `watchfiles` start the worker",
+    "--no-execv": "the pool never executes itself anew on Linux",
+    "--force-execv": "the pool never executes itself anew on Linux",
+}
+
+
 def candidates(command: click.Command, token: str) -> tuple[str, ...]:
     """What was probably meant: the same letters first (``--log-level``, ``-queues``), then what begins so,
-    then what looks alike. For a single letter the same letter in the other case."""
+    then what looks alike. For a single letter the same letter in the other case. Nothing for an option that
+    Celery once had: that one was meant."""
+    if token in GONE:
+        return ()
     longs = [
         name
         for param in command.params

@@ -8,6 +8,7 @@ from difflib import SequenceMatcher
 from celery_triage.checks.commands.shared import surely
 from celery_triage.checks.words import listed, shown, verb
 from celery_triage.commandline import Launch, Problem
+from celery_triage.commandline.refusals import GONE
 from celery_triage.lint.pins import Pin
 from celery_triage.lint.rules.registry import found, static
 from celery_triage.lint.subject import Subject, spread
@@ -197,6 +198,8 @@ def _fix(kind: str, problem: Problem) -> str:
         return f"Write the one that was meant instead of {old}: {listed(problem.candidates[:3])}."
     if kind == "bad_value" and problem.candidates:
         return f"One of: {', '.join(problem.candidates[:12])}."
+    if kind == "unknown_option" and problem.option in GONE:
+        return f"Take {problem.option} out, it is gone since Celery 4.0: {GONE[problem.option]}."
     if kind == "unknown_option":
         return (
             f"Take {problem.option or problem.token} out, unless the application adds it (app.user_options)."

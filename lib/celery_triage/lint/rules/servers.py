@@ -11,14 +11,17 @@ from celery_triage.model import Finding
 from celery_triage.stack import Service, Url
 
 
-def _pairs(subject: Subject, family: str, role: str) -> Iterator[tuple[Service, Service, Url]]:
-    """(user, server, URL) for each URL in a Celery service that leads to a server of these files."""
+def _pairs(
+    subject: Subject, family: str, role: str, purposes: tuple[str, ...] = ("broker", "result")
+) -> Iterator[tuple[Service, Service, Url]]:
+    """(user, server, URL) for each URL in a Celery service that leads to a server of these files. ``database`` are
+    those of the application, of which all count."""
     for service in subject.celery:
         for url in service.urls:
             parsed = url.parsed
             if parsed.family != family or url.guessed or not parsed.host or "$" in parsed.host:
                 continue
-            if url.purpose not in ("broker", "result") or not url.used:
+            if url.purpose not in purposes or not (url.used or url.purpose == "database"):
                 continue
             owner = subject.stack.resolve(service.label, parsed.host, parsed.port).owner
             server = subject.stack.get(owner) if owner else None
@@ -68,8 +71,8 @@ def _required(server: Service) -> str | None:
 
 @static("DBS001", "database-missing")
 def database_differs(subject: Subject) -> Iterator[Finding]:
-    """A result URL whose database the PostgreSQL beside it does not make."""
-    for service, server, url in _pairs(subject, "sql", "postgres"):
+    """A URL of the results or of the application whose database the PostgreSQL beside it does not make."""
+    for service, server, url in _pairs(subject, "sql", "postgres", ("result", "database")):
         made = server.env.get("POSTGRES_DB") or server.env.get("POSTGRES_USER")
         wanted = url.parsed.database
         known = subject.known[server.label]
@@ -77,12 +80,7 @@ def database_differs(subject: Subject) -> Iterator[Finding]:
             continue
         if "$" in url.text.partition("@")[2] or not subject.sure(service, url.var) or known.env_missing:
             continue
-        mounts = [
-            subject.project.text(item) or ""
-            for item in (known.node.get("volumes").items() if known.node.get("volumes") else ())
-        ]
-        names = " ".join([*mounts, *server.env])
-        if "initdb" in names or "MULTIPLE" in names or known.node.get("build") is not None:
+        if _makes_more(subject, server):
             subject.note(server.label, "its start-up scripts may make further databases", "DBS001")
             continue
         yield found(
@@ -97,6 +95,43 @@ def database_differs(subject: Subject) -> Iterator[Finding]:
             services=[service],
             thing=wanted,
             fix=f"Write {made} in the URL, or POSTGRES_DB: {wanted} (this works only on a new volume).",
+        )
+
+
+def _makes_more(subject: Subject, server: Service) -> bool:
+    """Whether start-up scripts, or an image of one's own, may make further databases and roles."""
+    node = subject.known[server.label].node
+    volumes = node.get("volumes")
+    mounts = [subject.project.text(item) or "" for item in (volumes.items() if volumes else ())]
+    names = " ".join([*mounts, *server.env])
+    return "initdb" in names or "MULTIPLE" in names or node.get("build") is not None
+
+
+@static("DBS002", "role-missing")
+def role_differs(subject: Subject) -> Iterator[Finding]:
+    """A URL whose user the PostgreSQL beside it does not make."""
+    for service, server, url in _pairs(subject, "sql", "postgres", ("result", "database")):
+        made, wanted = server.env.get("POSTGRES_USER") or "postgres", url.parsed.user
+        if not wanted or wanted == made or "$" in made or "$" in url.text.partition("://")[2].partition(":")[0]:
+            continue
+        if "POSTGRES_PASSWORD" not in server.env or not subject.sure(service, url.var):
+            continue  # not the official image's way, or not known to be
+        if subject.known[server.label].env_missing:
+            continue
+        if _makes_more(subject, server):
+            subject.note(server.label, "its start-up scripts may make further roles", "DBS002")
+            continue
+        yield found(
+            subject,
+            "DBS002",
+            "role-missing",
+            "warning",
+            f"{service.label}: the {url.purpose} URL names the user {wanted}, and {server.label} makes only {made} when "
+            "its volume is new",
+            [subject.url_node(service, url), subject.env_node(server, "POSTGRES_USER")],
+            services=[service],
+            thing=wanted,
+            fix=f"Write {made} in the URL, or POSTGRES_USER: {wanted} (this works only on a new volume).",
         )
 
 
