@@ -171,6 +171,7 @@ CASES = [
         {"docker-compose.yml": WITH_PASSWORD, ".env": "PW=1\n"},
     ),
     ("CMP011", "warning", HEALTHY.replace("-c 4", "-c 4 --detach"), HEALTHY),
+    ("CMD001", "critical", HEALTHY.replace("-c 4", "--autoreload"), HEALTHY),
     (
         "WRK009",
         "warning",

@@ -136,7 +136,7 @@ def _severity(
         meant = problem.candidates[:1]
         typo = meant and SequenceMatcher(None, problem.token, meant[0]).ratio() >= 0.75
         return "critical" if typo else "warning"
-    if kind == "unknown_option" and not problem.candidates:
+    if kind == "unknown_option" and not problem.candidates and problem.option not in GONE:
         return "notice"
     if _hidden_entrypoint(subject, service) and service.unwrapped.assumed:
         return "warning"
