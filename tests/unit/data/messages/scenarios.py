@@ -12,6 +12,8 @@ from pathlib import Path
 REDIS_PY = ("redis-3.5.3", "redis-5.0.8", "redis-7.0.0")
 R = "import redis\nr = redis.Redis({})\n"
 PSYCOPG2, ASYNCPG = ("psycopg2-binary-2.9.10",), ("asyncpg-0.30.0",)
+#: Alembic with SQLAlchemy and what both need, in one folder each time.
+SQLALCHEMY, ALEMBIC = ("sqlalchemy-2.0.49",), ("alembic-1.20.1",)
 P2 = "import psycopg2\nc = psycopg2.connect('host=127.0.0.1 {}')\nq = c.cursor().execute\n"
 AP = "import asyncio, asyncpg\nasync def main():\n c = await asyncpg.connect({})\n {}\nasyncio.run(main())\n"
 
@@ -256,6 +258,120 @@ def postgres_starts(bench) -> None:
     started("postgres-bad-setting", data, "unrecognized")
 
 
+def postgres_not_ready(bench) -> None:
+    """A server that ends but waits for a client, a standby without readers, one that recovers from a crash."""
+    server = f"PostgreSQL {bench.postgres_version}"
+    two, three = f"psycopg2 2.9.10, {server}", f"asyncpg 0.30.0, {server}"
+    root = P2.format("user=postgres dbname=postgres")
+    connect = AP.format("host='127.0.0.1', database='postgres', user='postgres', ssl=False", "pass")
+    process, _ = bench.postgres(bench.cluster("ending"))
+    psql = [f"{bench.options.postgres}/psql", "-h", "127.0.0.1", "-U", "postgres"]
+    held = subprocess.Popen([*psql, "-c", "select pg_sleep(60)"], stderr=subprocess.DEVNULL)
+    time.sleep(1)
+    process.terminate()  # what ``pg_ctl stop -m smart`` sends
+    time.sleep(1)
+    bench.keep("database-starting-asyncpg", three, bench.client(ASYNCPG, connect))
+    process.send_signal(signal.SIGQUIT)
+    process.wait()
+    held.wait()
+    data = bench.cluster("standby", "hot_standby = off\nrestore_command = 'false'")
+    (data / "standby.signal").touch()
+    process, _ = bench.postgres(data)
+    bench.keep("database-not-accepting", two, bench.client(PSYCOPG2, root))
+    process.send_signal(signal.SIGQUIT)
+    process.wait()
+    process, _ = bench.postgres(bench.cluster("crashing"))
+    loop = (
+        "import asyncio, asyncpg, os, signal\n"
+        "at = dict(host='127.0.0.1', database='postgres', user='postgres', ssl=False)\n"
+        "async def main():\n c = await asyncpg.connect(**at)\n os.kill(c.get_server_pid(), signal.SIGKILL)\n"
+        " for _ in range(5000):\n"
+        "  try: await (await asyncpg.connect(**at)).close()\n"
+        "  except asyncpg.CannotConnectNowError as error:\n   if 'recovery' in str(error): raise\n"
+        "  except (OSError, asyncpg.PostgresError): pass\n"
+        "asyncio.run(main())\n"
+    )
+    bench.keep("database-starting-asyncpg.recovery", three, bench.client(ASYNCPG, loop))
+    process.send_signal(signal.SIGQUIT)
+    process.wait()
+
+
+def alembic_migrations(bench) -> None:
+    """A database at a revision that the code lacks, and two newest revisions."""
+    home = Path(tempfile.mkdtemp(dir=bench.folder))
+    # Alembic tells the log (standard error) and, again, standard output.
+    run = (
+        f"import os\nos.dup2(2, 1)\nos.chdir('{home}')\nfrom alembic.config import main\nmain({{!r}}.split())"
+    )
+    bench.client(ALEMBIC, run.format("init migrations"))
+    settings = (home / "alembic.ini").read_text()
+    (home / "alembic.ini").write_text(
+        settings.replace("driver://user:pass@localhost/dbname", f"sqlite:///{home}/shop.db")
+    )
+
+    def revision(name: str, down: str | None) -> Path:
+        path = home / "migrations" / "versions" / f"{name}.py"
+        path.write_text(
+            f"revision = {name!r}\ndown_revision = {down!r}\nbranch_labels = depends_on = None\n"
+            "def upgrade():\n    pass\ndef downgrade():\n    pass\n"
+        )
+        return path
+
+    by = "alembic 1.20.1, SQLAlchemy 2.1.9"
+    upgrade = run.format("upgrade head")
+    revision("1f2e3d4c5b6a", None)
+    newest = revision("2a3b4c5d6e7f", "1f2e3d4c5b6a")
+    bench.client(ALEMBIC, upgrade)
+    newest.unlink()
+    bench.keep("alembic-unknown-revision", by, bench.client(ALEMBIC, upgrade))
+    revision("2a3b4c5d6e7f", "1f2e3d4c5b6a")
+    revision("3c4d5e6f7a8b", "1f2e3d4c5b6a")
+    bench.keep("alembic-several-heads", by, bench.client(ALEMBIC, upgrade))
+
+
+def pool_exhausted(bench) -> None:
+    """A pool of one connection that is in use."""
+    process, _ = bench.postgres(bench.cluster("pool"))
+    try:
+        code = (
+            "from sqlalchemy import create_engine\n"
+            "engine = create_engine('postgresql+psycopg2://postgres@127.0.0.1/postgres', pool_size=1, "
+            "max_overflow=0, pool_timeout=1)\nheld = engine.connect()\nengine.connect()\n"
+        )
+        text = bench.client((*SQLALCHEMY, *PSYCOPG2), code)
+        by = f"SQLAlchemy 2.0.49, psycopg2 2.9.10, PostgreSQL {bench.postgres_version}"
+        bench.keep("sqlalchemy-pool-exhausted", by, text)
+    finally:
+        process.send_signal(signal.SIGQUIT)
+        process.wait()
+
+
+def redis_moved(bench) -> None:
+    """A cluster of two, and a client that knows nothing of clusters."""
+    first, _ = bench.redis("--cluster-enabled", "yes")
+    second, _ = bench.redis("--cluster-enabled", "yes", "--port", "6380")
+    try:
+        bench.client(
+            ("redis-7.0.0",),
+            "import redis, time\na, b = redis.Redis(), redis.Redis(port=6380)\n"
+            "a.execute_command('CLUSTER ADDSLOTSRANGE', 0, 8191)\n"
+            "b.execute_command('CLUSTER ADDSLOTSRANGE', 8192, 16383)\n"
+            "a.execute_command('CLUSTER MEET', '127.0.0.1', 6380)\n"
+            "time.sleep(6)\n",
+        )
+        code = R.format("") + "for n in range(64): r.lpush(f'queue{n}', 'x')"
+        for name, package in (
+            ("redis-cluster.moved.redis-5.0.8", "redis-5.0.8"),
+            ("redis-cluster-moved", "redis-7.0.0"),
+        ):
+            by = f"{package.replace('redis-', 'redis-py ')}, Redis {bench.redis_version}"
+            bench.keep(name, by, bench.client((package,), code))
+    finally:
+        for process in (first, second):
+            process.kill()
+            process.wait()
+
+
 def postgres_full(bench) -> None:
     """A disk that is full."""
     small = Path(tempfile.mkdtemp(dir=bench.folder))
@@ -284,4 +400,8 @@ ALL = (
     postgres_refusals,
     postgres_starts,
     postgres_full,
+    postgres_not_ready,
+    alembic_migrations,
+    pool_exhausted,
+    redis_moved,
 )
