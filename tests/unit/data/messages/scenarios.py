@@ -259,7 +259,7 @@ def postgres_starts(bench) -> None:
 
 
 def postgres_not_ready(bench) -> None:
-    """A server that ends but waits for a client, a standby without readers, one that recovers from a crash."""
+    """A server that ends but waits for a client, a standby without readers, one after a crash."""
     server = f"PostgreSQL {bench.postgres_version}"
     two, three = f"psycopg2 2.9.10, {server}", f"asyncpg 0.30.0, {server}"
     root = P2.format("user=postgres dbname=postgres")
