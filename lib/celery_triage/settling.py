@@ -55,8 +55,9 @@ def _asked(evidence: Evidence, stack: Stack) -> frozenset[str]:
 def _waits(service: Service, courses: Courses) -> bool:
     """Whether the first life of a service goes on and its health check has not judged it."""
     starting = (service.latest.get("health") or {}).get("status") == "starting"
-    ended = (life for life in courses.of(service.label).lives if not life.running)
-    return starting and all(life.asked and not life.failed for life in ended)
+    return starting and not any(
+        life.failed or (life.exit_code == 0 and not life.asked) for life in courses.of(service.label).lives
+    )
 
 
 def needs(service: Service, courses: Courses) -> tuple[float, str]:
