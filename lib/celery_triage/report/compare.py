@@ -113,7 +113,7 @@ def compare(before: Side, after: Side) -> Comparison:
     services = stands(before, after)
     causes = [fate(cause, before, after, services) for cause in before.diagnosis.cause_findings]
     lingering, fresh = new(before, after)
-    seen = points(after.evidence, after.stack, after.courses, services)
+    seen = points(before, after, services)
     return Comparison(
         before,
         after,

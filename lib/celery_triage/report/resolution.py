@@ -276,8 +276,10 @@ def _verification(comparison: Comparison) -> Iterator[Block]:
     ]
     young = {one.label for one in comparison.services if one.became == "settling"}
     for one in comparison.points:
-        tone = "ok" if one.proven else "warning" if one.service in young else "unknown"
-        told.append((tone, f"`{one.service}` {one.what}: {'' if one.proven else 'not proven, '}{one.why}"))
+        tone = "warning" if one.service in young else "unknown"
+        tone = "ok" if one.proven else "critical" if one.contrary else tone
+        word = "" if one.proven else "no, " if one.contrary else "not proven, "
+        told.append((tone, f"`{one.service}` {one.what}: {word}{one.why}"))
     told += [
         ("critical", f"`{one.label}`: {one.why}")
         for one in comparison.services
