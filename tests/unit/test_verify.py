@@ -277,3 +277,19 @@ def test_a_file_of_a_report_stands_for_the_report(capsys, tmp_path, inside):
     told = call(capsys, "compare", report, report, "--json")
     assert call(capsys, "compare", report / inside, report, "--json") == told
     assert call(capsys, "compare", report, report / inside, "--json") == told
+
+
+@pytest.mark.parametrize("command", ["verify", "compare"])
+def test_the_help_tells_every_exit_code_and_they_are_true(capsys, monkeypatch, report, tmp_path, command):
+    """What cannot be read, or looked at, is 3; what is meant otherwise 64; what cannot be written 69."""
+    code, out, _ = call(capsys, command, "--help")
+    assert code == 0 and all(f" {one} " in " ".join(out.split()) for one in (0, 1, 2, 3, 64, 69))
+    seen(monkeypatch, NoTarget("there is no project ai_backend"))
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    second = [report] if command == "compare" else []
+    assert call(capsys, command, tmp_path / "empty", *second)[0] == 3
+    assert call(capsys, command, tmp_path / "nowhere", *second)[0] == 64
+    assert call(capsys, command, report, *second, "--html", tmp_path / "file" / "x")[0] == 69
+    if command == "verify":
+        assert call(capsys, command, report)[0] == 3
