@@ -67,6 +67,8 @@ class Project:
                 return (
                     f"the service {name} has neither image nor build here, so another file belongs to these"
                 )
+        if not self.services and all(path in self.reads for path in self.paths):
+            return "these files have no services, so others may belong to them"
         for doubt in self.doubts:
             if not doubt.path.endswith(".env"):
                 return f"{doubt.path} could not be read"
