@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 from evidence import TAKEN_S, WORKERS, Incident, backend_reboot, iso, ready
 
-from celery_triage.model import Section
+from celery_triage.checks import RULES
+from celery_triage.model import Finding, Section
 from celery_triage.report import resolution
 from celery_triage.report.compare import Comparison, Side, compare
 from celery_triage.report.points import Point
@@ -153,3 +154,28 @@ def test_a_paused_worker_does_nothing():
     stack.items["email_worker"]["sample"]["health"] = {"status": "healthy"}
     found = [one for one in judged(stack).points if one.service == "email_worker"]
     assert len(found) > 3 and not any(one.proven for one in found)
+
+
+@pytest.mark.parametrize(
+    ("code", "thing", "label", "words", "contrary"),
+    [
+        ("WRK008", "email_worker", "email_worker", "work from", True),
+        ("BEA004", "nightly", "celery_beat", "tasks taken", True),
+        ("BEA004", "nightly", "celery_beat", "what is due", False),
+        ("BRK002", "redis:6379/0", "email_worker", "its broker", True),
+        ("BRK003", "email_processing", "email_worker", "work from", True),
+        ("BRK003", "nightly", "email_worker", "work from", False),
+        ("DBS001", "ai_backend", "email_worker", "its result database", True),
+        ("DBS001", "reporting", "email_worker", "its result database", False),
+        ("WRK002", "shared.tasks.quick", "email_worker", "work from", False),
+    ],
+)
+def test_a_finding_strikes_only_the_points_that_it_is_about(code, thing, label, words, contrary):
+    """By its code, its service and its object; one that is history strikes none."""
+    before = Side.of(replace(backend_reboot().evidence(), taken_at=iso(TAKEN_S - 600)))
+    after = Side.of(cured().say("celery_beat", ready("celery_beat")[-1], at=TAKEN_S - 3).evidence())
+    rule = RULES[code]
+    for state in ("active", "history"):
+        one = Finding(code, rule.name, rule.severity, "it is so", (label,), thing, state, id="f1")
+        found = compare(before, replace(after, diagnosis=replace(after.diagnosis, findings=(one,))))
+        assert point(found, label, words).contrary == (contrary and state == "active")
