@@ -86,8 +86,8 @@ def looking(command: str, tmp_path: Path, recorded: Path) -> list[object]:
 @pytest.mark.parametrize(
     ("address", "sentence"),
     [
-        ("unix:///nowhere/docker.sock", "no Docker Engine answers"),
-        ("tcp://127.0.0.1:9", "no Docker Engine answers"),
+        ("unix:///nowhere/docker.sock", "no Docker Engine answers at unix:///nowhere/docker.sock: No such"),
+        ("tcp://127.0.0.1:9", "no Docker Engine answers at tcp://127.0.0.1:9: "),
         ("nonsense", "the address of the engine cannot be used"),
     ],
 )
@@ -301,6 +301,9 @@ def test_a_broken_bundle_is_unknown_with_the_reason(tmp_path, recorded, how, cap
         (["check", "--nonsense"], "there is no option --nonsense of `celery-triage check` (see"),
         (["--queue"], "there is no option --queue of `celery-triage` (see"),
         (["run", "--only", "30,xx"], "there is no runbook xx; there are 00_triage"),
+        (["run", "--only", ""], "--only names no runbook"),
+        (["run", "--only", " , "], "--only names no runbook"),
+        (["run", "--scheduled", "--only", ","], "--only names no runbook"),
         (["run", "--only", "launch"], "there is no runbook launch"),
     ],
 )
@@ -325,3 +328,12 @@ def test_two_runs_at_once_make_two_reports(tmp_path, recorded):
     assert os.readlink(tmp_path / "latest") in names
     assert not [path for path in tmp_path.iterdir() if path.name.startswith((".making", ".latest", ".index"))]
     assert stat.S_IMODE(pages[0].parent.stat().st_mode) == 0o755
+
+
+@pytest.mark.parametrize("words", [["check", "--bundle"], ["run", "--bundle"], ["verify"], ["compare", "."]])
+def test_a_file_in_place_of_a_folder_is_told_to_be_unpacked(tmp_path, words):
+    """An archive of a bundle is there, and is no folder."""
+    (tmp_path / "good.zip").write_bytes(b"PK")
+    words = ["compare", tmp_path / "good.zip"] if words[0] == "compare" else words
+    said = refused(call(*words, tmp_path / "good.zip"), 64)
+    assert "good.zip is a file" in said and "is a folder; unpack an archive first" in said

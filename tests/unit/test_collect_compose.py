@@ -427,6 +427,15 @@ def test_line_ends_of_windows_are_no_part_of_a_line(tmp_path):
     assert values(told, "a", "command") == ["celery worker"]
 
 
+def test_a_file_that_is_no_utf8_is_denied_as_compose_refuses_it(tmp_path):
+    """One letter of Latin-1 in a comment: nothing of the file is judged, and the byte is named."""
+    path = tmp_path / "compose.yaml"
+    path.write_bytes(b"services:\n  a:\n    command: celery worker  # caf\xe9\n")
+    told = section([str(path)])
+    assert told.status == "denied" and "it is no UTF-8 text (byte 49)" in told.why
+    assert told.data["services"] == {} and told.data["files"][0]["lines"] == []
+
+
 def test_places_point_at_the_text():
     """Line and column of every plain value lead to its first letter."""
     parsed = document.parse(INCIDENT)

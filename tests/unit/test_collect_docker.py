@@ -268,3 +268,38 @@ def test_the_current_context_names_the_engine(tmp_path, monkeypatch):
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     with pytest.raises(NoEngine, match="nowhere"):
         Engine(Emit([].append), environment={"DOCKER_CONFIG": str(tmp_path)})
+
+
+def test_an_engine_behind_ssh_is_told_with_what_to_do(monkeypatch):
+    """Without paramiko: one sentence with the package and the tunnel, not the library's own."""
+    monkeypatch.setattr(asked_by.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(NoEngine) as told:
+        client("ssh://root@build.example")
+    assert "pip install 'docker[ssh]'" in str(told.value) and "ssh -nNT -L" in str(told.value)
+    assert str(told.value).startswith("ssh://build.example ")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "tcp://me:n0t-a-secret@127.0.0.1:1",
+        "tcp://me:n0t-a-secret@h:1?x=1",
+        "tcp://n0t-a-secret@127.0.0.1:1",
+        "me:n0t-a-secret@127.0.0.1:1",
+        "gopher://me:n0t-a-secret/x@h",
+        "tcp://me:n0t-a-secret@h:port",
+    ],
+)
+def test_the_address_that_was_tried_is_told_without_credentials(address):
+    """Whether it cannot be used at all, or nobody answers there."""
+    with pytest.raises(NoEngine) as told:
+        client(address).ask("/info")
+    assert "n0t" not in str(told.value) and "me:" not in str(told.value)
+
+
+def test_the_local_socket_is_named_where_nothing_else_is(monkeypatch):
+    """The sentence names what was tried."""
+    monkeypatch.setattr(asked_by.os.path, "expanduser", lambda path: "/nowhere")
+    with pytest.raises(NoEngine, match="at unix:///var/run/docker.sock: gone"):
+        with asked_by._told(Engine(Emit(lambda one: None), environment={"PATH": "/"})._address):
+            raise requests.exceptions.ConnectionError(OSError(2, "gone"))

@@ -384,7 +384,7 @@ def test_a_worker_that_does_not_answer_is_not_proven_by_its_old_log():
     after.sections["celery"] = Section("celery", "partial", told, why="one did not answer")
     found = judged(backend_reboot().evidence(), after.evidence())
     assert [point.service for point in found.unseen] == ["email_worker"]
-    assert "did not answer a ping" in found.unseen[0].why and found.result != "resolved"
+    assert "answers no ping" in found.unseen[0].why and found.result != "resolved"
 
 
 def test_another_target_is_a_doubt():

@@ -9,6 +9,7 @@ import subprocess
 import pytest
 from linted import HEALTHY, found, judged
 
+from celery_triage.lint import lint, output
 from celery_triage.lint.containers import containers
 from celery_triage.lint.project import load
 from celery_triage.lint.variables import unknown
@@ -201,3 +202,36 @@ def test_a_plain_null_is_no_text(tmp_path):
     assert values == {"A": None, "B": None, "C": None, "D": "null"}
     env = containers(project)[0]["items"][0]["env"]
     assert env["D"] == "null" and env["A"] == "${A}" and not unknown(env["D"])
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "it is empty"),
+        ("# nothing\n", "it is empty"),
+        ("networks: {a: {}}\n", "it has no services"),
+        ("services:\n", "it has no services"),
+        ("x-common: {image: a}\nservices: {}\n", "it has no services"),
+    ],
+)
+def test_a_file_without_services_is_not_called_sound(tmp_path, text, why):
+    """Nothing was judged, so the verdict is unknown, with one sentence."""
+    told = judged(tmp_path, text)
+    path = str(tmp_path / "docker-compose.yml")
+    assert told.unreadable == ((path, f"{why}, so there is nothing to judge"),)
+    assert told.verdict == "unknown" and output.exit_code([told], None) == 3
+    assert "UNKNOWN (nothing judged; 0 services" in list(output.lines(told))[-1][0]
+
+
+def test_an_empty_pipe_is_not_called_sound(tmp_path):
+    """As `lint <(cat nothing)`: the pipe is closed at once."""
+    os.mkfifo(tmp_path / "pipe.yml")
+    told = lint([str(tmp_path / "pipe.yml")])
+    assert told.verdict == "unknown" and "it is empty" in told.unreadable[0][1]
+
+
+def test_a_file_beside_one_with_services_needs_none_of_its_own(tmp_path):
+    """Merged files are one project: an override may hold networks only, and services need not be Celery's."""
+    files = {"docker-compose.yml": "services: {a: {image: b}}\n", "n.yml": "networks: {a: {}}\n"}
+    told = judged(tmp_path, files, *files)
+    assert told.verdict == "ok" and told.unreadable == ()

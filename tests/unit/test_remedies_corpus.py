@@ -323,21 +323,11 @@ def test_a_file_outside_the_projects_folder_is_changed_by_a_command(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["plain", "block list, quoted", "mapping"])
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        lambda raw: raw.replace(b"\n", b"\r\n", 2),
-        lambda raw: raw.replace(b"    image: shop/backend:3.1\n  beat", b"    # Gr\xfc\xdfe\n  beat"),
-        lambda raw: raw.replace(b"services:", b"# Gr\xfc\xdfe\nservices:"),
-    ],
-    ids=["mixed line ends", "Latin-1 far", "Latin-1 before"],
-)
-def test_what_cannot_be_quoted_is_never_in_a_patch(tmp_path, name, spoil):
-    """Mixed line ends and bytes that are no UTF-8: either the patch applies, or a command changes the
-    fragment."""
+def test_what_cannot_be_quoted_is_never_in_a_patch(tmp_path, name):
+    """Mixed line ends: either the patch applies, or a command changes the fragment."""
     case = CASES[name]
     path = tmp_path / "docker-compose.yml"
-    before = spoil(case.text.encode())
+    before = case.text.encode().replace(b"\n", b"\r\n", 2)
     path.write_bytes(before)
     told, change = found(path, case)
     diff = unified([change.edit], told, str(tmp_path))

@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from evidence import Incident, backend_reboot
+from evidence import TAKEN_S, Incident, backend_reboot, iso, ready
 from hand_built import HOSTILE
 from markdown_it import MarkdownIt
 from recorded_proof import compared
@@ -18,6 +18,8 @@ from celery_triage.report import archive, blocks, resolution
 from celery_triage.report.blocks import Code, Grid, Heading, Points, Prose
 from celery_triage.report.compare import Side, compare
 from celery_triage.report.ps import ago, status
+from celery_triage.report.timeline import events
+from celery_triage.show.units import clock, moment
 
 PARTS = ["Problem", "Root causes", "What was changed", "Results", "Verification",
          "Not proven, and open risks", "Time line", "Status"]  # fmt: skip
@@ -97,6 +99,34 @@ def test_the_time_line_is_in_order_and_begins_with_the_first_known_failure():
         "second look",
     ]
     assert [part.index(word) for word in words] == sorted(part.index(word) for word in words)
+
+
+def test_starts_of_one_deed_stand_under_the_first_and_span_half_a_minute():
+    """A chain of starts, each soon after the one before, is several deeds; each names its first and last."""
+    after, labels = Incident(), ("email_worker", "payment_worker", "data_sync_worker", "celery_beat")
+    for number, label in enumerate(labels):
+        after.lives[label], after.logs[label] = [], []
+        after.life(label, TAKEN_S - 300 + 20 * number, None, lines=ready(label))
+    before = replace(Incident().evidence(), taken_at=iso(TAKEN_S - 600))
+    told = events(compare(Side.of(before), Side.of(after.evidence())))
+    ends = [clock(iso(TAKEN_S - ago)) for ago in (280, 240)]
+    assert [(moment(at), text) for at, text in told if text.startswith("present life began: ")] == [
+        (
+            moment(iso(TAKEN_S - 300)),
+            f"present life began: email_worker and payment_worker (the last of them at {ends[0]})",
+        ),
+        (
+            moment(iso(TAKEN_S - 260)),
+            f"present life began: celery_beat and data_sync_worker (the last of them at {ends[1]})",
+        ),
+    ]
+
+
+def test_the_seconds_that_are_left_are_told_as_the_latest_moment():
+    """A health check that judges sooner ends the wait sooner, so nothing is "not before" then."""
+    text = resolution.markdown(compared("cured_young"))
+    assert "At the latest 130 s after the second look" in text and "Not before" not in text
+    assert "settling, at most 130 s left" in text
 
 
 def test_what_was_masked_stays_masked_and_is_said():

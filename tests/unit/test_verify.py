@@ -11,7 +11,9 @@ from recorded_proof import compared, recorded, side
 
 from celery_triage import bundle, cli, collect, verify
 from celery_triage.collect import CannotCollect, NoTarget
+from celery_triage.model import dumps
 from celery_triage.report.compare import Side, compare
+from celery_triage.summary import summary
 from celery_triage.verify import LONGEST_S, MARGIN_S, PAUSE_S, exit_code, options_for, watch
 
 
@@ -262,3 +264,32 @@ def test_wrong_use_is_64(capsys, arguments):
     """Never click's 2, which means still there."""
     code, out, err = call(capsys, *arguments)
     assert code == 64 and out == "" and len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("inside", ["index.html", "summary.json", "evidence/manifest.json"])
+def test_a_file_of_a_report_stands_for_the_report(capsys, tmp_path, inside):
+    """The path that `run` prints, or any other below the folder, gives what the folder gives."""
+    report = tmp_path / "report"
+    bundle.save(recorded("before"), report / "evidence")
+    told = dumps(summary(side("before").diagnosis, recorded("before")))
+    (report / "summary.json").write_text(told)
+    (report / "index.html").touch()
+    told = call(capsys, "compare", report, report, "--json")
+    assert call(capsys, "compare", report / inside, report, "--json") == told
+    assert call(capsys, "compare", report, report / inside, "--json") == told
+
+
+@pytest.mark.parametrize("command", ["verify", "compare"])
+def test_the_help_tells_every_exit_code_and_they_are_true(capsys, monkeypatch, report, tmp_path, command):
+    """What cannot be read, or looked at, is 3; what is meant otherwise 64; what cannot be written 69."""
+    code, out, _ = call(capsys, command, "--help")
+    assert code == 0 and all(f" {one} " in " ".join(out.split()) for one in (0, 1, 2, 3, 64, 69))
+    seen(monkeypatch, NoTarget("there is no project ai_backend"))
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    second = [report] if command == "compare" else []
+    assert call(capsys, command, tmp_path / "empty", *second)[0] == 3
+    assert call(capsys, command, tmp_path / "nowhere", *second)[0] == 64
+    assert call(capsys, command, report, *second, "--html", tmp_path / "file" / "x")[0] == 69
+    if command == "verify":
+        assert call(capsys, command, report)[0] == 3

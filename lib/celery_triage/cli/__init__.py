@@ -1,8 +1,9 @@
 """The command line, a module for each command. Data goes to stdout, progress and errors to stderr.
 
 Everything but click is imported when a command needs it: ``--help`` answers in a tenth of a second. Exit
-codes: ``run`` and ``check`` as monitoring plugins (0 ok, 1 warning, 2 critical, 3 unknown); 64 wrong use,
-69 nothing could be written, 130 and 143 interrupted.
+codes: ``run`` and ``check`` as monitoring plugins (0 ok, 1 warning, 2 critical, 3 unknown), ``verify`` and
+``compare`` likewise (0 resolved, 1 not yet proven, 2 not resolved, 3 could not look); 64 wrong use, 69
+nothing could be written, 130 and 143 interrupted.
 """
 
 from __future__ import annotations

@@ -21,7 +21,8 @@ def compare(before: Path, after: Path, **wanted: Any) -> int:
     """What was resolved, what is left, what is new, what is not proven. BEFORE and AFTER are reports or
     bundles of evidence.
 
-    Exit codes: 0 resolved, 1 not yet proven, 2 not resolved.
+    Exit codes: 0 resolved, 1 settling or not yet proven, 2 not resolved, 3 one of them cannot be read, 64
+    wrong use (as BEFORE and AFTER swapped), 69 nothing could be written.
     """
     refuse_unwritable(wanted["markdown"], wanted["html"])
     first, second = looked(before), looked(after)

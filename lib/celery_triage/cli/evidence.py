@@ -65,17 +65,34 @@ def recorded(folder: Path, asked: dict[str, Any]) -> Evidence:
         options = ", ".join("--" + name.replace("_", "-").removesuffix("s") for name in given)
         raise Ended(WRONG_USE, f"{options} has no meaning with --bundle, which is read as it was recorded")
     if not folder.is_dir():
-        raise Ended(WRONG_USE, f"there is no folder {folder}")
+        raise Ended(WRONG_USE, no_folder(folder, "a bundle"))
     try:
         return bundle.load(folder)
     except (OSError, ValueError) as error:
         raise Ended(UNKNOWN, f"no evidence can be read at {folder}: {error}") from None
 
 
+def no_folder(path: Path, what: str) -> str:
+    """Why a path is not the folder that was asked for."""
+    if path.exists():
+        return f"{path} is a file, and {what} is a folder; unpack an archive first and name the folder in it"
+    return f"there is no folder {path}"
+
+
+def _around(path: Path) -> Path | None:
+    """The report that a file lies in, as its first page does that ``run`` names, else the bundle; None for
+    neither."""
+    above = path.parents
+    reports = (one for one in above if (one / "summary.json").is_file() and (one / "evidence").is_dir())
+    return next(reports, None) or next((one for one in above if (one / "manifest.json").is_file()), None)
+
+
 def looked(path: Path) -> Side:
-    """A report or a bundle, as one side of a comparison."""
+    """A report or a bundle, as one side of a comparison; a file in one of them means the whole."""
+    if path.is_file():
+        path = _around(path) or path
     if not path.is_dir():
-        raise Ended(WRONG_USE, f"there is no folder {path}")
+        raise Ended(WRONG_USE, no_folder(path, "a report or a bundle"))
     from ..report.compare import NotReadable, read
 
     try:

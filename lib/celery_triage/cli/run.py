@@ -21,7 +21,7 @@ RUN_S, WRITING_S = 60.0, 4.0
 @click.command()
 @looking
 @click.option(
-    "--only", metavar="30,40", default="", help="Execute only these runbooks; the diagnosis stays whole."
+    "--only", metavar="30,40", default=None, help="Execute only these runbooks; the diagnosis stays whole."
 )
 @click.option(
     "--reports",
@@ -48,7 +48,7 @@ RUN_S, WRITING_S = 60.0, 4.0
 @click.pass_context
 def run(
     context: click.Context,
-    only: str,
+    only: str | None,
     reports: Path | None,
     parameters: tuple[str, ...],
     form: str | None,
@@ -61,7 +61,9 @@ def run(
     from .. import runbooks
 
     began = time.monotonic()
-    numbers = [part.strip() for part in only.split(",") if part.strip()]
+    numbers = [part.strip() for part in (only or "").split(",") if part.strip()]
+    if only is not None and not numbers:
+        raise Ended(WRONG_USE, "--only names no runbook; write their numbers, as 30,40, or leave it out")
     try:
         values = of_runbooks.given(parameters, runbooks.chosen(numbers))
     except (runbooks.NoRunbooks, of_runbooks.WrongParameter) as error:

@@ -47,7 +47,8 @@ def verify(
     """Look at the live stack of a REPORT (or bundle) again: is each cause gone, still there, settling, not
     proven? It only looks; verify steps stay text for a person.
 
-    Exit codes: 0 resolved, 1 settling or not yet proven, 2 still there, 3 unknown.
+    Exit codes: 0 resolved, 1 settling, not yet proven or only warnings left, 2 still there, 3 could not look
+    (no engine, the project is gone) or the report cannot be read, 64 wrong use, 69 nothing could be written.
     """
     if evidence is not None and evidence.exists():
         raise Ended(WRONG_USE, f"{evidence} exists already; evidence is written to a new folder")

@@ -106,7 +106,7 @@ class Project:
         try:
             if len(self._files) >= FILES:
                 raise Unreadable(f"more than {FILES} files")
-            text, about = _read(path, self._emit)
+            text, about = _read(path, self._emit, utf8=True)
             entry.update(about)
             parsed = document.parse(text)
             if not parsed.is_compose:
@@ -314,8 +314,9 @@ def _where(index: int, place: document.Place) -> dict[str, Any]:
     return {"file": index, "line": place.line, "end_line": place.end_line, "col": place.col}
 
 
-def _read(path: str, emit: Emit) -> tuple[str, dict[str, Any]]:
-    """(text, what the entry of a regular file says of it: see `_about`). Unreadable."""
+def _read(path: str, emit: Emit, *, utf8: bool = False) -> tuple[str, dict[str, Any]]:
+    """(text, what the entry of a regular file says of it: see `_about`). With `utf8` a file that is nothing
+    else is refused, as Compose refuses it. Unreadable."""
     if not os.path.isabs(path):
         raise Unreadable("its path is not absolute, so it is not known which file is meant")
     with emit.asking(f"read the file {path}") as asked:
@@ -343,7 +344,12 @@ def _read(path: str, emit: Emit) -> tuple[str, dict[str, Any]]:
     if len(raw) > SIZE:
         raise Unreadable(f"it is larger than {SIZE // 2**10} KiB")
     modified = datetime.fromtimestamp(told.st_mtime, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    return raw.decode("utf-8", "backslashreplace"), {"modified": modified, **_about(path, raw)}
+    try:
+        text = raw.decode("utf-8", "strict" if utf8 else "backslashreplace")
+    except UnicodeDecodeError as error:
+        where = f"byte {error.start + 1}"
+        raise Unreadable(f"it is no UTF-8 text ({where}), and Compose reads no other") from None
+    return text, {"modified": modified, **_about(path, raw)}
 
 
 def _about(path: str, raw: bytes) -> dict[str, Any]:

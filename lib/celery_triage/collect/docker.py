@@ -10,6 +10,7 @@ import base64
 import binascii
 import contextlib
 import errno
+import importlib.util
 import io
 import json
 import os
@@ -42,6 +43,13 @@ ALLOWED = {
 #: The one form of ``/stats``: one sample, without a second one of the engine's own a second later.
 ONE_SAMPLE = {"stream": "false", "one-shot": "true"}
 _VERSION_PREFIX = re.compile(r"/v[0-9]+\.[0-9]+(?=/)")
+#: Where an engine is that nothing names otherwise.
+LOCAL = "unix:///var/run/docker.sock"
+NO_SSH = (
+    "is an engine behind SSH, for which this Python lacks paramiko: `pip install 'docker[ssh]'` beside this "
+    "tool, or lead its socket here (`ssh -nNT -L /tmp/docker.sock:/var/run/docker.sock HOST`) and set "
+    "DOCKER_HOST=unix:///tmp/docker.sock"
+)
 #: Seconds for one answer to begin, and between two pieces of it. Every probe has its own deadline beside it.
 CALL_S = 6.0
 #: Largest answer that is read as JSON, and largest file that is read out of a container, in bytes.
@@ -113,10 +121,22 @@ class Engine(docker.APIClient):
     ) -> None:
         self._emit = emit
         self._call_s = call_s
+        connection = _connection(environment or dict(os.environ))
+        given = str(connection["base_url"] or LOCAL)
+        self._address = shown_address(given)
+        if given.startswith("ssh://") and importlib.util.find_spec("paramiko") is None:
+            raise NoEngine(f"{self._address} {NO_SSH}")
         try:
-            super().__init__(version=api, timeout=call_s, **_connection(environment or dict(os.environ)))
-        except DockerException as error:
-            raise NoEngine(f"the address of the engine cannot be used: {error}") from None
+            super().__init__(version=api, timeout=call_s, **connection)
+        except (DockerException, ValueError) as error:
+            why = str(error).replace(given, self._address)
+            raise NoEngine(f"the address of the engine cannot be used: {shown_address(why)}") from None
+        except Exception as error:
+            if not given.startswith("ssh://"):
+                raise
+            # The library connects here already, and paramiko has errors of its own.
+            text = shown_address(str(error)) or type(error).__name__
+            raise NoEngine(f"no Docker Engine answers at {self._address}: {text}") from None
         self.max_redirects = 0
         self.trust_env = False  # no proxy and no .netrc stands between this tool and its engine
 
@@ -132,7 +152,7 @@ class Engine(docker.APIClient):
         kwargs["allow_redirects"] = False
         kwargs["timeout"] = min(self._call_s, max(0.1, self._emit.left()))
         query = f"?{unquote(parts.query)}" if parts.query else ""
-        with self._emit.asking(f"{request.method} {path}{query}") as asked, _told():
+        with self._emit.asking(f"{request.method} {path}{query}") as asked, _told(self._address):
             response = super().send(request, **kwargs)
             asked.outcome = str(response.status_code)
         return response
@@ -144,7 +164,7 @@ class Engine(docker.APIClient):
 
     def ask(self, path: str, /, **query: Any) -> Any:
         """The JSON answer to one GET. NotFound, NotPermitted, EngineError."""
-        with self.opened("GET", path, **query) as response, _told():
+        with self.opened("GET", path, **query) as response, _told(self._address):
             return _json(_read(response, JSON_LIMIT))
 
     @contextlib.contextmanager
@@ -217,7 +237,7 @@ class Engine(docker.APIClient):
         if not stat.is_file or stat.size > limit:
             return None
         place = f"/containers/{quote(container)}/archive"
-        with self.opened("GET", place, path=path) as response, _told():
+        with self.opened("GET", place, path=path) as response, _told(self._address):
             raw = _read(response, limit + 64 * 2**10)
         try:
             with tarfile.open(fileobj=io.BytesIO(raw)) as archive:
@@ -261,9 +281,16 @@ def _current_context(environment: dict[str, str]) -> str:
         return ""
 
 
+def shown_address(text: str) -> str:
+    """The address of an engine as it may be shown: without user and password, and without a query."""
+    if text.startswith(("unix:", "npipe:", "http+unix:")):
+        return text
+    return re.sub(r"^(.*//)?\S*@", r"\1", text).partition("?")[0]
+
+
 @contextlib.contextmanager
-def _told() -> Iterator[None]:
-    """Errors of the connection as what they mean."""
+def _told(address: str) -> Iterator[None]:
+    """Errors of the connection to that address as what they mean."""
     try:
         yield
     except requests.exceptions.RequestException as error:
@@ -276,7 +303,7 @@ def _told() -> Iterator[None]:
         if isinstance(error, requests.exceptions.ChunkedEncodingError):
             raise EngineError("the answer of the engine was cut off") from None
         text = cause.strerror if cause is not None and cause.strerror else type(error).__name__
-        raise NoEngine(f"no Docker Engine answers: {text}") from None
+        raise NoEngine(f"no Docker Engine answers at {address}: {text}") from None
 
 
 def _os_error(error: BaseException | None) -> OSError | None:

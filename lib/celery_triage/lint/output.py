@@ -31,9 +31,10 @@ def lines(linted: Linted) -> Iterator[tuple[str, str]]:
         yield f"Version of Celery: {how}", ""
     counts = [sum(one.severity == severity for one in linted.diagnosis.findings) for severity in SEVERITIES]
     told = ", ".join(f"{count} {name}" for count, name in zip(counts, SEVERITIES, strict=True) if count)
+    nothing = "nothing found" if linted.services else "nothing judged"
     seen = f"{len(linted.services)} services, {len(linted.celery)} of Celery"
     yield (
-        f"{linted.diagnosis.target}: {linted.verdict.upper()} ({told or 'nothing found'}; {seen})",
+        f"{linted.diagnosis.target}: {linted.verdict.upper()} ({told or nothing}; {seen})",
         _VERDICT[linted.verdict],
     )
 

@@ -67,6 +67,8 @@ class Project:
                 return (
                     f"the service {name} has neither image nor build here, so another file belongs to these"
                 )
+        if not self.services and all(path in self.reads for path in self.paths):
+            return "these files have no services, so others may belong to them"
         for doubt in self.doubts:
             if not doubt.path.endswith(".env"):
                 return f"{doubt.path} could not be read"
@@ -98,7 +100,19 @@ def load(paths: Sequence[str], env_files: Sequence[str] = ()) -> Project:
     project.variables.known, project.dotenv = _dotenv(project, folder, env_files)
     for path in paths:
         _add(project, path, folder, 0, given=True)
+    _without_services(project)
     return project
+
+
+def _without_services(project: Project) -> None:
+    """Files that come to no service at all were looked at in vain: that is no "nothing wrong there"."""
+    if project.services or any(doubt.given for doubt in project.doubts):
+        return
+    for path in project.paths:
+        told = project.reads.get(path)
+        empty = told is None or told.root is None or not told.root.pairs()
+        why = "it is empty" if empty else "it has no services"
+        project.doubts.append(Doubt(path, f"{why}, so there is nothing to judge", given=True))
 
 
 def _dotenv(project: Project, folder: str, env_files: Sequence[str]) -> tuple[dict[str, str], bool]:

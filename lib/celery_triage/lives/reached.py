@@ -65,12 +65,14 @@ class Reached:
     """``step``: the farthest step that is proven, None if none is. ``proven``: all steps that are (up to
     5.4 a worker consumes without having touched driver and database, so these can be missing in the
     middle). ``proofs``: for each proven step the place in the given lines (1-based, None without one) and
-    the words. ``version``: the minor version that the process itself named."""
+    the words. ``last`` is the same of the last line that proves a step, which says more about now than the
+    first one. ``version``: the minor version that the process itself named."""
 
     step: str | None = None
     proven: frozenset[str] = frozenset()
     proofs: Mapping[str, tuple[int | None, str]] = field(default_factory=dict)
     version: str | None = None
+    last: Mapping[str, tuple[int, str]] = field(default_factory=dict)
 
     def has(self, step: str) -> bool:
         """Whether this step is proven."""
@@ -103,13 +105,15 @@ def reached(
         walk.prove(("app", "options", "url") if role == "worker" else ("app", "options"), None, said)
     step = next((name for name in reversed(STEPS) if name in walk.proofs), None)
     named = walk.version
-    return Reached(step, frozenset(walk.proofs), walk.proofs, f"{named[0]}.{named[1]}" if named else None)
+    version = f"{named[0]}.{named[1]}" if named else None
+    return Reached(step, frozenset(walk.proofs), walk.proofs, version, walk.last)
 
 
 class _Walk:
     def __init__(self, role: str, version: str | None) -> None:
         self.role = role
         self.proofs: dict[str, tuple[int | None, str]] = {}
+        self.last: dict[str, tuple[int, str]] = {}
         self.sql = True
         found = re.match(r"(\d+)\.(\d+)", version or "")
         self.version = (int(found[1]), int(found[2])) if found else None
@@ -117,6 +121,8 @@ class _Walk:
     def prove(self, steps: Sequence[str], place: int | None, text: str) -> None:
         for step in steps:
             self.proofs.setdefault(step, (place, text))
+            if place is not None:
+                self.last[step] = (place, text)
 
     def backend(self, place: int | None, text: str) -> None:
         """The process has opened its result backend, if it is of a version that does so."""

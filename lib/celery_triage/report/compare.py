@@ -62,7 +62,8 @@ class Comparison:
 
     @property
     def left(self) -> int | None:
-        """Seconds until all services that are too young could have proven themselves; None where none is."""
+        """Seconds after which at the latest all services that are too young have lived long enough, if
+        nothing else happens; None where none is."""
         return max((lived.left for lived in self.services if lived.left is not None), default=None)
 
     @property
@@ -94,7 +95,7 @@ class Comparison:
             tail = tail if len(names) < 2 else tail.replace("was", "were").replace("does", "do")
             parts += [f"{units.listed(names)} {tail}"] if names else []
         young = [one.label for one in self.services if one.became == "settling"]
-        parts += [f"{units.listed(young)} settling, {self.left} s left"] if young else []
+        parts += [f"{units.listed(young)} settling, at most {self.left} s left"] if young else []
         doubtful = [one.label for one in self.services if one.became == "unproven"]
         parts += [f"{units.listed(doubtful)} not proven"] if doubtful else []
         others = len([one for one in said["unproven"] if not set(one.finding.services) & set(doubtful)])
@@ -113,7 +114,7 @@ def compare(before: Side, after: Side) -> Comparison:
     services = stands(before, after)
     causes = [fate(cause, before, after, services) for cause in before.diagnosis.cause_findings]
     lingering, fresh = new(before, after)
-    seen = points(after.evidence, after.stack, after.courses, services)
+    seen = points(before, after, services)
     return Comparison(
         before,
         after,

@@ -79,7 +79,7 @@ def fate(cause: Finding, before: Side, after: Side, services: Iterable[Lived]) -
             left = max((one.left for one in held if one.left), default=None)
             names = units.listed([one.label for one in held])
             word = {"down": "not running", "unproven": f"not proven ({held[0].why})"}.get(
-                became, f"settling, {left} s left"
+                became, f"settling, at most {left} s left"
             )
             return Judged(cause, fate, f"{quiet}; {names} {word}", left=left)
     return Judged(cause, "gone", quiet)

@@ -78,7 +78,7 @@ def short(comparison: Comparison) -> list[Block]:
             one.label,
             _ps(comparison.before, one.label),
             _ps(comparison.after, one.label),
-            WORDS.get(one.became, one.became) + (f", {one.left} s left" if one.left else ""),
+            WORDS.get(one.became, one.became) + (f", at most {one.left} s left" if one.left else ""),
         )
         for one in comparison.services
     ]
@@ -145,7 +145,16 @@ def _figures(comparison: Comparison) -> Iterator[tuple[str, str]]:
     named = dict.fromkeys(name for one in comparison.causes for name in one.finding.services)
     yield "", f"Services that the causes were about: {len(named)} ({units.listed(named)})"
     if comparison.left and comparison.result == "settling":
-        yield "", f"Not before {comparison.left} s after the second look can it be called resolved"
+        yield "", settled(comparison.left)
+
+
+def settled(left: int) -> str:
+    """When the services have proven themselves. It is the latest moment, no earliest one: a health check that
+    judges sooner ends the wait sooner; and no promise, for a service may die until then."""
+    return (
+        f"At the latest {left} s after the second look every service that is settling has lived long enough, "
+        "if none of them dies or is started anew until then; a health check that passes may end it sooner"
+    )
 
 
 def _headline(comparison: Comparison) -> tuple[str, str]:
@@ -276,8 +285,10 @@ def _verification(comparison: Comparison) -> Iterator[Block]:
     ]
     young = {one.label for one in comparison.services if one.became == "settling"}
     for one in comparison.points:
-        tone = "ok" if one.proven else "warning" if one.service in young else "unknown"
-        told.append((tone, f"`{one.service}` {one.what}: {'' if one.proven else 'not proven, '}{one.why}"))
+        tone = "warning" if one.service in young else "unknown"
+        tone = "ok" if one.proven else "critical" if one.contrary else tone
+        word = "" if one.proven else "no, " if one.contrary else "not proven, "
+        told.append((tone, f"`{one.service}` {one.what}: {word}{one.why}"))
     told += [
         ("critical", f"`{one.label}`: {one.why}")
         for one in comparison.services

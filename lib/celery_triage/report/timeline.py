@@ -10,7 +10,7 @@ from celery_triage.report.side import Side
 from celery_triage.show import units
 from celery_triage.stack import Service
 
-#: Seconds within which starts count as one deed.
+#: Seconds within which starts count as one deed, from the first to the last.
 AT_ONCE_S = 30.0
 
 
@@ -66,14 +66,19 @@ def _births(
     )
     groups: list[list[tuple[float, str, str]]] = []
     for moment in moments:
-        if groups and moment[0] - groups[-1][-1][0] <= AT_ONCE_S:
+        if groups and moment[0] - groups[-1][0][0] <= AT_ONCE_S:
             groups[-1].append(moment)
         else:
             groups.append([moment])
-    return [
-        (group[-1][1] or "", f"{what}: {units.listed(sorted(label for *_, label in group))}")
-        for group in groups
-    ]
+    return [(group[0][1] or "", f"{what}: {_named(group)}") for group in groups]
+
+
+def _named(group: list[tuple[float, str, str]]) -> str:
+    """Who was born in one deed, with the time of the last one where it is another than that of the first,
+    under which all of them stand."""
+    names = units.listed(sorted(label for *_, label in group))
+    first, last = (units.moment(group[place][1]) for place in (0, -1))
+    return names if first == last else f"{names} (the last of them at {units.clock(group[-1][1])})"
 
 
 __all__ = ["events"]
