@@ -22,9 +22,10 @@ BACK_OFF_RESET_S = 10.0
 
 
 def settling(evidence: Evidence, troubled: Collection[str] = ()) -> tuple[str, ...]:
-    """A sentence for each member of the target that has no cause of its own and is being started, or runs and is
-    younger than its proof needs, with the seconds left. A service whose health check has not judged yet is among them although
-    something is already known to be wrong with it: what Docker says of it now is not its last word."""
+    """A sentence for each member of the target that has no cause of its own and is being started, or runs and
+    is younger than its proof needs, with the seconds left. A service whose health check has not judged yet is
+    among them although something is already known to be wrong with it: what Docker says of it now is not its
+    last word."""
     stack, courses = Stack.of(evidence), Courses(evidence)
     asked = _asked(evidence, stack)
     found = []

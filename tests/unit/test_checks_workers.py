@@ -387,7 +387,8 @@ def full(began=60.0, pool=2, reserved=8, took="1.02", depth=0, **more):
          "time_start": seconds_of(iso(TAKEN_S - began - number))}
         for number in range(2)
     ]  # fmt: skip
-    mine = {"stats": {"pool": {"max-concurrency": pool}}, "reserved": reserved, "active_count": 2, "active": active}
+    mine = {"stats": {"pool": {"max-concurrency": pool}}, "reserved": reserved, "active": active}
+    mine["active_count"] = len(active)
     stack = Changed(email_worker={**mine, "active_queues": ["email_processing"], **more})
     if took:
         stack.say("email_worker", record(STUCK.format(took), "INFO"), at=TAKEN_S - 300)
@@ -415,7 +416,8 @@ def test_a_pool_whose_processes_all_hang_is_told():
     ids=["young", "slow before", "a process left", "nothing waits", "never seen"],
 )
 def test_a_pool_that_may_just_be_busy_is_not_called_stuck(stack):
-    """Only what lasts ten times as long as ever before hangs, and only where it keeps others from their turn."""
+    """Only what lasts ten times as long as ever before hangs, and only where it keeps others from their
+    turn."""
     assert of_rule("WRK008", stack) == ([], "quiet")
 
 
@@ -428,7 +430,8 @@ def test_a_queue_that_another_worker_takes_from_does_not_wait_behind_a_full_pool
 
 
 def test_a_pool_that_has_begun_nothing_for_ten_minutes_is_told_as_full():
-    """No log knows how long the task takes: it may be meant so, and what is done about it is a person's choice."""
+    """No log knows how long the task takes: it may be meant so, and what is done about it is a person's
+    choice."""
     (finding,), _ = of_rule("WRK008", full(began=620.0, took=""))
     assert (finding.name, finding.remedy.kind) == ("pool-full", "manual")
     assert "email_worker has begun no task for 10 min" in finding.title

@@ -1,5 +1,7 @@
 """`celery-triage explain`: the forms in which people paste logs, after threads that show them."""
 
+# Log lines stand as they came.
+# ruff: noqa: E501
 from __future__ import annotations
 
 import io

@@ -222,7 +222,8 @@ def test_option_from_a_variable():
 
 
 def test_celerys_own_variable_goes_first():
-    """Celery's command takes BROKER_URL for its own option, then CELERY_BROKER_URL, then what the app may read."""
+    """Celery's command takes BROKER_URL for its own option, then CELERY_BROKER_URL, then what the app may
+    read."""
     service = only(cmd=WORKER, env={"BROKER_URL": "redis://a", "CELERY_BROKER_URL": "redis://b"})
     assert used(service)["broker"] == ("env BROKER_URL", "a:6379/0")
     service = only(cmd=WORKER, env={"MY_BROKER_URL": "redis://a", "CELERY_BROKER_URL": "redis://b"})

@@ -1,4 +1,5 @@
-"""The images of containers: how old each is, for which processor, and what its name means on this engine by now.
+"""The images of containers: how old each is, for which processor, and what its name means on this engine by
+now.
 
 Asked by `GET /images/{id or name}/json` (Docker Engine API v1.41), each once: 2 to 4 ms on Engine 20.10.
 """
@@ -19,8 +20,8 @@ _ID = re.compile(r"(?:sha256:)?[0-9a-f]{12,64}$")
 
 def tell(engine: Engine, items: Iterable[dict[str, Any]]) -> None:
     """Adds to each unmasked item ``image_created`` (ISO 8601), ``image_arch`` (as Go names processors: amd64,
-    arm64) and ``image_now``, the id that the name of its image has now; empty where there is no such image any
-    more or the engine does not say."""
+    arm64) and ``image_now``, the id that the name of its image has now; empty where there is no such image
+    any more or the engine does not say."""
     known: dict[str, dict[str, Any]] = {}
 
     def ask(reference: str) -> dict[str, Any]:

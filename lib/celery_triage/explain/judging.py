@@ -140,7 +140,8 @@ def _named(subject: Subject, match: Match) -> str:
         ("kombu-", "broker-client-", "amqp-access-refused")
     ):
         # kombu told it that no host was given, and what it takes in place of one.
-        home = next((said.match.object for said in subject.said.values() if said.match.signature == "no-hostname"), "")
+        known = (said.match for said in subject.said.values())
+        home = next((one.object for one in known if one.signature == "no-hostname"), "")
         return subject.broker or match.object or home
     if match.signature == "child-killed" and (found := _SIGNAL.search(match.text)):
         return found[0]
@@ -161,8 +162,8 @@ def _applications(code: Code) -> bool:
 
 
 def _state(subject: Subject, said: Said, code: Code) -> str:
-    """``active``, ``task`` (only tasks failed of it, or a Celery process logged it) or ``history`` (the process
-    got past it). What another program logs of itself may well be what ended it."""
+    """``active``, ``task`` (only tasks failed of it, or a Celery process logged it) or ``history`` (the
+    process got past it). What another program logs of itself may well be what ended it."""
     if said.match.context == "task" or (said.match.context in ("logged", "quoted") and subject.celery):
         return "task"
     if not code.heals:
@@ -238,7 +239,8 @@ def _finding(case: _Case, id: str) -> Finding:
     times = f" It is said {count} times." if count > 1 else ""
     goes_on = all(state != "active" for _, _, state in case.told)
     of_task = any(said.match.context == "task" for _, said, _ in case.told)
-    what = "Tasks failed of it; the process that ran them goes on." if of_task else "The process logged it and goes on."
+    what = "Tasks failed of it; the process that ran them goes on."
+    what = what if of_task else "The process logged it and goes on."
     title = titled(names, case.says, case.thing)
     detail = {"history": "The process got past it later in this log."}.get(
         case.state, what if goes_on else ""

@@ -1,4 +1,5 @@
-"""Containers that were made and not yet started: Compose makes all of them first, and lets one wait for another."""
+"""Containers that were made and not yet started: Compose makes all of them first, and lets one wait for
+another."""
 
 from __future__ import annotations
 

@@ -43,7 +43,8 @@ _MARGIN = re.compile(r" *(?:\||\+-+[ +]?-*(?: \d+ -+)?| \+ )(?: |$)")
 _OUTERMOST = re.compile(r", in (?:<module>|_run_module_as_main)$")
 #: Of a chain of tracebacks so many lines are looked at for its outermost frame.
 LONGEST_CHAIN = 600
-#: Records that come without a traceback: what follows is somebody else's (kombu 5.x, ``transport/pyamqp.py``).
+#: Records that come without a traceback: what follows is somebody else's (kombu 5.x,
+#: ``transport/pyamqp.py``).
 _ALONE = ("No hostname was supplied",)
 #: A refused command line whose usage was cut off.
 _REFUSED = re.compile(r"Error: *(?:Invalid value for .{0,3}-A\b|$)|Unable to load celery application\.")
@@ -167,8 +168,8 @@ class _Cutter:
             return False
         if not _TRACEBACK.match(text):
             return True
-        # Only records of errors, and of tasks that are tried again, come with a traceback. One that nobody caught
-        # is the process's end, whatever was logged before it.
+        # Only records of errors, and of tasks that are tried again, come with a traceback. One that nobody
+        # caught is the process's end, whatever was logged before it.
         with_traceback = head.level not in ("INFO", "DEBUG") or head.message.startswith("Task ")
         return with_traceback and not head.message.startswith(_ALONE) and not self.uncaught(place)
 
@@ -325,8 +326,8 @@ def _is_printed(block: Block) -> bool:
 
 
 def _names(message: str, after: Sequence[Block]) -> bool:
-    """Whether a printed record is the last line of a traceback whose rest was cut away: what is printed behind it
-    shows that more of it was printed."""
+    """Whether a printed record is the last line of a traceback whose rest was cut away: what is printed
+    behind it shows that more of it was printed."""
     following = after[0].message.strip() if after and _is_printed(after[0]) else ""
     if not _NAMED.match(message.split("\n", 1)[0]):
         return False

@@ -64,8 +64,11 @@ _LEVELS = {
     "NOTICE": "INFO",
     "CONTEXT": "INFO",
 }
-#: A class and its number, as beat shows what ended it: ``<class '_gdbm.error'>: error(13, 'Permission denied')``.
-_CLASS = re.compile(r"<class '(?P<type>[\w.]+)'>: \w+\((?P<errno>\d{1,3}), (?P<quote>[\"'])(?P<message>.*)(?P=quote),?\)$")
+#: A class and its number, as beat shows what ended it: ``<class '_gdbm.error'>: error(13, 'Permission
+#: denied')``.
+_CLASS = re.compile(
+    r"<class '(?P<type>[\w.]+)'>: \w+\((?P<errno>\d{1,3}), (?P<quote>[\"'])(?P<message>.*)(?P=quote),?\)$"
+)
 #: ``SomeError('its message')``, as Celery shows an exception in a record.
 _REPR = re.compile(
     r"(?P<type>[A-Za-z_]\w*(?:Error|Exception|Interrupt|Exit|NotFound|Refused|Denied|Lost|Mismatch"

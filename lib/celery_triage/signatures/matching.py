@@ -34,7 +34,8 @@ _LOADING = re.compile(r"While trying to load the module (\S+) the following erro
 _MISSING = re.compile(r"ModuleNotFoundError: No module named '([^']+)'")
 #: Python's and kombu's own machinery of importing, and Python's of sockets: they raise for others.
 _IMPORTING = re.compile(
-    r"<frozen (?!os>)|/importlib/__init__\.py$|/kombu/utils/imports\.py$|/celery/utils/imports\.py$|/(?:socket|ssl|selectors)\.py$"
+    r"<frozen (?!os>)|/importlib/__init__\.py$|/kombu/utils/imports\.py$|/celery/utils/imports\.py$"
+    r"|/(?:socket|ssl|selectors)\.py$"
 )
 #: Where the environment of the process is looked up: a KeyError from there names a variable.
 _ENVIRONMENT = re.compile(r"/os\.py$|<frozen os>$")
@@ -42,7 +43,8 @@ _BARE = re.compile(
     r"(?P<type>[A-Za-z_][\w.]{0,120}(?:Error|Exception|NotFound|Refused|Disallowed|Registered|Exceeded|Mismatch"
     r"|Conflict|Full|Login|Failed|Forbidden|Locked|gaierror)|(?:[a-z_]\w{0,60}\.){1,6}(?:[A-Z]\w{1,60}|error)"
     r"|_?[gn]?dbm\.error|psql: error|psql|pg_dump|createdb"
-    r"|connection to server at \"[^\"]{1,255}\"(?: \([^)]{1,60}\))?, port \d+ failed)(?:: |(?<=Error) (?=connection (?:failed|to server)))(?P<message>.+)"
+    r"|connection to server at \"[^\"]{1,255}\"(?: \([^)]{1,60}\))?, port \d+ failed)(?:: |(?<=Error) "
+    r"(?=connection (?:failed|to server)))(?P<message>.+)"
 )
 #: An error reply of Redis alone, as its own command line shows it.
 _REPLY = re.compile(
@@ -207,7 +209,8 @@ class _Finder:
         Where the process goes on, its application only quotes such a text."""
         context = "death" if dies else "quoted"
         first = self.lines[block.begin][2]
-        if block.place != block.begin and MISPLACED.match(first):  # closer than that the option is unknown there
+        if block.place != block.begin and MISPLACED.match(first):
+            # This is closer than that the option is unknown there.
             self.text("usage", first, context, block.begin)
         loading = _LOADING.search(block.message)
         for exception in reversed(block.exceptions) if loading else ():
@@ -339,8 +342,8 @@ def _readings(text: str) -> tuple[str, ...]:
 
 
 def _raised_in(exception: Exc) -> str:
-    """The file whose frame raised it; the machinery of importing and of sockets, which raises for others, is left
-    out. Empty without a traceback."""
+    """The file whose frame raised it; the machinery of importing and of sockets, which raises for others, is
+    left out. Empty without a traceback."""
     return next((file for file in reversed(exception.files) if not _IMPORTING.search(file)), "")
 
 

@@ -2,10 +2,10 @@
 
 A variable is taken for what its value is, then for what its name says; no list of names decides. Order of
 preference for one purpose: the command's option, a variable that the user named, the variables that Celery
-itself reads, other variables named for it, the banner, and last a variable that only might be it. Celery reads
-``BROKER_URL`` and ``RESULT_BACKEND`` as if they were options of its command (5.0 to 5.7, ``celery/bin/celery.py``;
-measured with 5.7.0: they win over the others), then ``CELERY_BROKER_URL`` and ``CELERY_RESULT_BACKEND`` before
-the app's own settings (5.4 to 5.7, ``celery/app/utils.py``).
+itself reads, other variables named for it, the banner, and last a variable that only might be it. Celery
+reads ``BROKER_URL`` and ``RESULT_BACKEND`` as if they were options of its command (5.0 to 5.7,
+``celery/bin/celery.py``; measured with 5.7.0: they win over the others), then ``CELERY_BROKER_URL`` and
+``CELERY_RESULT_BACKEND`` before the app's own settings (5.4 to 5.7, ``celery/app/utils.py``).
 """
 
 from __future__ import annotations

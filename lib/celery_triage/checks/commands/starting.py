@@ -204,7 +204,8 @@ def exec_format(look: Look) -> Iterator[Finding]:
     processor is built with `--platform`, mostly because it was built on another kind of laptop.
 
     ## False alarms
-    An image for another processor that an emulator runs (binfmt, Rosetta) is not reported. A script that gets its interpreter by the command (`bash script.sh`) is not looked at. A service that got
+    An image for another processor that an emulator runs (binfmt, Rosetta) is not reported. A script that
+    gets its interpreter by the command (`bash script.sh`) is not looked at. A service that got
     past its start is never reported.
     """
     groups: dict[tuple[str, str], list[tuple[Service, Mapping[str, Any]]]] = {}
@@ -257,13 +258,16 @@ def _for_another(look: Look, services: Sequence[Service]) -> Finding:
     labels, host = [one.label for one in services], _host(look)
     arch = listed(sorted({str(value) for value in images.values()}))
     proof = [
-        Proof("containers", f"{name}: made for {value}; the host has {host}") for name, value in images.items()
+        Proof("containers", f"{name}: made for {value}; the host has {host}")
+        for name, value in images.items()
     ]
     for service in services:
-        said = [one for one in look.course(service).says("CMD052", step="executable") if "exec format" in one.text]
+        says = look.course(service).says("CMD052", step="executable")
+        said = [one for one in says if "exec format" in one.text]
         proof += [look.course(service).proof(one) for one in said[-1:]]
     return look.finding(
-        f"{listed(labels)} {verb(services, 'cannot', 'cannot')} start: {listed([str(one) for one in images])} "
+        f"{listed(labels)} {verb(services, 'cannot', 'cannot')} start: "
+        f"{listed([str(one) for one in images])} "
         f"{verb(list(images), 'is an image', 'are images')} for {arch}, and this host has {host}",
         name="architecture-mismatch",
         services=tuple(labels),
@@ -271,9 +275,9 @@ def _for_another(look: Look, services: Sequence[Service]) -> Finding:
         proof=proof,
         remedy=Remedy(
             "manual",
-            f"Build or pull the image for this host (`docker buildx build --platform linux/{host}`, `docker pull "
-            f"--platform linux/{host}`, or `platform: linux/{host}` in the Compose file where it is built there), "
-            "then make the containers anew.",
+            f"Build or pull the image for this host (`docker buildx build --platform linux/{host}`, `docker "
+            f"pull --platform linux/{host}`, or `platform: linux/{host}` in the Compose file where it is "
+            "built there), then make the containers anew.",
             commands=recreate(look.stack, services),
         ),
         verify=alive(services),

@@ -150,8 +150,8 @@ def _attached(look: Look, service: Service, word: str) -> Remedy:
     again = recreate(look.stack, [service]) if changed.complete else ()
     return Remedy(
         "exact" if changed.complete else "manual",
-        f"Take {word} out of the command of {service.label}: in a container the worker is the main process, and "
-        "Docker does what an init script did. Then make its container anew.",
+        f"Take {word} out of the command of {service.label}: in a container the worker is the main process, "
+        "and Docker does what an init script did. Then make its container anew.",
         (*changed.edits, *changed.texts),
         (*changed.commands, *again),
     )

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from celery_triage.checks.registry import Look, Prediction, check
 from celery_triage.checks.restarts.loops import concerned, weight

@@ -131,7 +131,7 @@ def _finding(
     waits: int,
     known: Mapping[str, float],
 ) -> Finding:
-    label, stuck = worker.label, bool(known)
+    label, stuck, verb = worker.label, bool(known), "waits" if waits == 1 else "wait"
     oldest, longest = max(elapsed, key=lambda pair: pair[1])
     name = str(oldest["name"])
     proof = [
@@ -142,26 +142,24 @@ def _finding(
         )
         for one, spent in elapsed[:4]
     ]
-    proof.append(
-        Proof("celery", f"{label}: {len(elapsed)} at work, {reply.get('reserved')} reserved; {count(waits)} in all "
-              "behind them")  # fmt: skip
-    )
+    told = f"{len(elapsed)} at work, {reply.get('reserved')} reserved; {count(waits)} in all behind them"
+    proof.append(Proof("celery", f"{label}: {told}"))
     if stuck:
         usual = f"{known[name]:.3g} s"
         proof += _witness(look, name, known[name])
         title = (
             f"All {len(elapsed)} pool processes of {label} hang: {name} has run for {lasted(longest)}, and "
-            f"never took longer than {usual} before; {count(waits)} {'waits' if waits == 1 else 'wait'} behind"
+            f"never took longer than {usual} before; {count(waits)} {verb} behind"
         )
     else:
         title = (
             f"{label} has begun no task for {lasted(min(spent for _, spent in elapsed))}: each of its "
             f"{len(elapsed)} pool processes is at work, the oldest with {name} for {lasted(longest)}; "
-            f"{count(waits)} {'waits' if waits == 1 else 'wait'} behind"
+            f"{count(waits)} {verb} behind"
         )
     look_first = (
-        f"See first what they wait for: docker top {worker.name} -o pid,ppid,stat,wchan,time,cmd (T is stopped, D "
-        "waits for a device, S for a server or a lock), `py-spy dump --pid PID` on the host."
+        f"See first what they wait for: docker top {worker.name} -o pid,ppid,stat,wchan,time,cmd (T is "
+        "stopped, D waits for a device, S for a server or a lock), `py-spy dump --pid PID` on the host."
     )
     return look.finding(
         title,
@@ -181,8 +179,8 @@ def _finding(
         if stuck
         else Remedy(
             "manual",
-            f"{look_first} If these tasks are meant to last so long, give {label} more processes, or long tasks "
-            "a worker and a queue of their own.",
+            f"{look_first} If these tasks are meant to last so long, give {label} more processes, or long "
+            "tasks a worker and a queue of their own.",
         ),
         verify=alive([worker]),
     )

@@ -10,8 +10,8 @@ from celery_triage.model import Finding, Option, Proof, Remedy
 from celery_triage.remedies import alive, changes, recreate
 from celery_triage.stack import Service
 
-#: A process into which only Celery was imported has more memory (KiB): measured with Celery 5.7 on Python 3.11, 34 372
-#: of which 8 724 are Python's own; an application comes on top.
+#: A process into which only Celery was imported has more memory (KiB): measured with Celery 5.7 on Python
+#: 3.11, 34 372 of which 8 724 are Python's own; an application comes on top.
 LEAST_KIB = 25_000
 OPTION = "--max-memory-per-child"
 #: What is likely to have been meant in MiB, from and to.
@@ -45,8 +45,8 @@ def memory_per_child(look: Look) -> Iterator[Finding]:
     `docker top CONTAINER -o pid,etime,rss,cmd`, twice: the children are always new.
 
     ## Do
-    The option counts KiB: 200 MiB are `--max-memory-per-child=204800`. Choose it well above what a process has
-    at rest (`rss` in `docker top`).
+    The option counts KiB: 200 MiB are `--max-memory-per-child=204800`. Choose it well above what a process
+    has at rest (`rss` in `docker top`).
 
     ## False alarms
     A limit in the application's settings (`worker_max_memory_per_child`) is not judged.
@@ -60,7 +60,8 @@ def memory_per_child(look: Look) -> Iterator[Finding]:
 
 
 def limit_kib(worker: Service) -> int | None:
-    """What its command gives each of its pool processes, in KiB; None where it gives nothing that is known."""
+    """What its command gives each of its pool processes, in KiB; None where it gives nothing that is
+    known."""
     given = worker.launch.options.get("max_memory_per_child") if worker.launch else None
     try:
         return int(str(given)) if given is not None and int(str(given)) > 0 else None
@@ -90,7 +91,8 @@ def _finding(look: Look, worker: Service, given: int) -> Finding:
             Option(name, told.format(value), (*changed.edits, *changed.texts), (*changed.commands, *again))
         )
     return look.finding(
-        f"{worker.label} replaces each pool process after its first task: {OPTION} counts KiB, and {given} KiB are "
+        f"{worker.label} replaces each pool process after its first task: {OPTION} counts KiB, and {given} "
+        f"KiB are "
         "less than any process with Celery in it has from its start",
         services=(worker.label,),
         object=str(given),

@@ -102,12 +102,12 @@ def memory_per_child(subject: Subject) -> Iterator[Finding]:
             "WRK009",
             "memory-per-child",
             "warning",
-            f"{service.label}: {OPTION} counts KiB, and {given} KiB are less than any process with Celery in it has: "
-            "each one is replaced after its first task",
+            f"{service.label}: {OPTION} counts KiB, and {given} KiB are less than any process with Celery "
+            "in it has: each one is replaced after its first task",
             [subject.command_node(service, OPTION)],
             services=[service],
             thing=str(given),
-            fix=f"Write {meant} for {given} MiB, or take it out." if meant else "Write a larger value, or take it out.",
+            fix=f"Write {meant or 'a larger value'}{f' for {given} MiB' if meant else ''}, or take it out.",
         )
 
 

@@ -14,8 +14,8 @@ from celery_triage.stack import Service, Url
 def _pairs(
     subject: Subject, family: str, role: str, purposes: tuple[str, ...] = ("broker", "result")
 ) -> Iterator[tuple[Service, Service, Url]]:
-    """(user, server, URL) for each URL in a Celery service that leads to a server of these files. ``database`` are
-    those of the application, of which all count."""
+    """(user, server, URL) for each URL in a Celery service that leads to a server of these files.
+    ``database`` are those of the application, of which all count."""
     for service in subject.celery:
         for url in service.urls:
             parsed = url.parsed
@@ -126,7 +126,8 @@ def role_differs(subject: Subject) -> Iterator[Finding]:
             "DBS002",
             "role-missing",
             "warning",
-            f"{service.label}: the {url.purpose} URL names the user {wanted}, and {server.label} makes only {made} when "
+            f"{service.label}: the {url.purpose} URL names the user {wanted}, and {server.label} makes only "
+            f"{made} when "
             "its volume is new",
             [subject.url_node(service, url), subject.env_node(server, "POSTGRES_USER")],
             services=[service],

@@ -19,7 +19,8 @@ ENV = {"CELERY_BROKER_URL": "memory://", "CELERY_RESULT_BACKEND": "disabled://",
 APP = "from celery import Celery\napp = Celery('shop', broker='memory://', set_as_current=True)\n"
 DRIFT = APP + (
     "app.log.setup('INFO')\nimport time\nfrom celery.events.state import State\n"
-    "State().event({{'type': 'worker-heartbeat', 'hostname': 'email_worker@a', 'timestamp': time.time() - {}, "
+    "State().event({{'type': 'worker-heartbeat', 'hostname': 'email_worker@a', 'timestamp': time.time() - "
+    "{}, "
     "'local_received': time.time(), 'utcoffset': 0, 'pid': 1, 'clock': 1, 'freq': 2}})"
 )
 VERSIONS = "import celery, kombu, sys; print(celery.__version__, kombu.__version__, sys.version.split()[0])"
