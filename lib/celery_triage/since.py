@@ -66,7 +66,7 @@ class Event:
 class State:
     """What is known of one target after a look: every finding that is there or was, the verdict (never better
     than what is not proven to be gone), and the verdict that was handed over last. ``unknowns`` counts the
-    looks in a row with the verdict unknown."""
+    looks in a row that came to unknown. ``told_verdict`` is empty before anything was."""
 
     target: str = ""
     taken_at: str = ""
@@ -87,14 +87,15 @@ class State:
 
 @dataclass(frozen=True)
 class Change:
-    """What is to be handed over: the events, and the verdict before and now. False where there is nothing."""
+    """What is to be handed over: the events, and the verdict before (None at the first look) and now. False
+    where there is nothing."""
 
-    before: str
+    before: str | None
     now: str
     events: tuple[Event, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.events) or self.before != self.now
+        return bool(self.events) or (self.before or "ok") != self.now
 
 
 def look(state: State, summary: Mapping[str, Any]) -> tuple[State, Change]:
@@ -125,13 +126,14 @@ def look(state: State, summary: Mapping[str, Any]) -> tuple[State, Change]:
     seen = {key: one for key, one in seen.items() if one.present or one.told or not _old(one, now)}
     doubted = (one.severity for one in seen.values() if one.present and one.doubt)
     verdict = worst([str(summary.get("verdict") or "unknown"), *doubted])
-    unknowns = state.unknowns + 1 if verdict == "unknown" else 0
+    # What is not proven to be gone stays, and does not hide that nobody can look any more.
+    unknowns = state.unknowns + 1 if summary.get("verdict", "unknown") == "unknown" else 0
     target = str(summary.get("target") or state.target)
     after = State(target, now, verdict, state.told_verdict, unknowns, seen)
     events = tuple(
         Event(what, one, why.get(one.fingerprint, "")) for one in seen.values() if (what := _event(one, now))
     )
-    return after, Change(state.told_verdict or "ok", _verdict_to_tell(after), _ordered(events))
+    return after, Change(state.told_verdict or None, _verdict_to_tell(after) or "ok", _ordered(events))
 
 
 def told(state: State) -> State:
@@ -227,9 +229,10 @@ def _event(one: Seen, now: str) -> str:
 
 
 def _verdict_to_tell(state: State) -> str:
-    if state.verdict == "unknown" and state.unknowns < UNKNOWN_TWICE:
-        return state.told_verdict or "ok"
-    return state.verdict
+    """What is handed over as the verdict: one look that came to unknown is no news, two in a row are."""
+    if not state.unknowns:
+        return state.verdict
+    return "unknown" if state.unknowns >= UNKNOWN_TWICE else state.told_verdict
 
 
 def _ordered(events: Iterable[Event]) -> tuple[Event, ...]:

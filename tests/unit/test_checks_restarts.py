@@ -35,6 +35,12 @@ def test_a_loop_tells_how_often_how_long_and_how_it_ends():
     assert finding.title == "email_worker restarts for ever: 5 times so far, each life about 2 s, exit code 3"
 
 
+def test_a_death_between_the_last_sample_and_the_end_of_the_look_heals_nothing():
+    """The sample still says that it runs, the engine's events tell its end: it restarts as before."""
+    (finding,) = alone("CTR001", looping().item("email_worker", sample={"status": "running"}))
+    assert finding.services == ("email_worker",) and finding.state != "history"
+
+
 def test_a_service_without_restart_policy_does_not_loop():
     """It stays down: that is another rule's."""
     stack = looping().item("email_worker", restart_policy={"name": "no", "max": 0})

@@ -110,7 +110,7 @@ def test_a_day_after_the_last_report_the_same_diagnosis_is_archived_again(plan):
 
 
 def test_no_engine_is_a_verdict_with_its_sentence(silent, told):
-    """The last state says unknown and why; what was open stays open, in doubt."""
+    """The last state says unknown and why; what was open stays open, in doubt; the second round tells it."""
     plan = silent
     round_of(plan, live(backend_reboot(), 0))
     blind = [round_of(plan, scheduled.CannotLook("no Docker Engine answers")) for _ in range(2)]
@@ -119,7 +119,10 @@ def test_no_engine_is_a_verdict_with_its_sentence(silent, told):
     assert state["target"] == "ai_backend" and not any(one.report for one in blind)
     kept, _ = states.load(plan.out, plan.job)
     assert kept.state.open and all(one.doubt for one in kept.state.open)
-    assert {one.verdict for one in blind} == {"unknown"} and len(changes(told)) == 1
+    assert {one.verdict for one in blind} == {"unknown"}
+    first, second = changes(told)
+    assert second["verdict"] == {"before": "critical", "now": "unknown"} and not second["events"]
+    assert first["verdict"] == {"before": None, "now": "critical"} and len(second["open"]) == len(first["open"])
 
 
 def test_two_blind_rounds_after_a_healthy_one_are_handed_over(silent, told):

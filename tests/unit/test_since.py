@@ -62,7 +62,7 @@ def test_healthy_broken_and_cured_are_two_changes():
 def test_the_first_look_at_a_broken_stack_tells_what_is_wrong():
     """A check that is set up during an incident does not wait for the next one."""
     (change,) = follow(broken())
-    assert kinds(change) == {"new"} and change.before == "ok"
+    assert kinds(change) == {"new"} and (change.before, change.now) == (None, "critical")
     causes = [event for event in change.events if event.seen.cause]
     assert len(causes) == len(broken()["causes"]) and list(change.events[: len(causes)]) == causes
 
@@ -86,6 +86,24 @@ def test_a_look_without_core_evidence_resolves_nothing(missing):
     """An engine that does not answer is no cure."""
     _, blind, still = follow(broken(0), cured(5, verdict="unknown", **missing), broken(10))
     assert not blind.events and not still.events
+
+
+def test_two_looks_in_a_row_that_nobody_could_take_are_news_also_beside_an_open_cause():
+    """Whoever has an incident already must hear that the watch is blind; when it sees again, it says so."""
+    blind = {"verdict": "unknown", "core_missing": ["containers"]}
+    _, once, twice, again, seen = follow(
+        broken(0), *(cured(minute, **blind) for minute in (5, 10, 15)), broken(20)
+    )
+    assert not once and not again
+    assert (twice.before, twice.now) == ("critical", "unknown") and not twice.events
+    assert (seen.before, seen.now) == ("unknown", "critical") and not seen.events
+
+
+def test_a_first_look_that_nobody_could_take_is_told_when_there_was_a_second():
+    """Nothing was ever seen, so nothing is said to have been well."""
+    blind = {"verdict": "unknown", "core_missing": ["containers"]}
+    once, twice = follow(cured(0, **blind), cured(5, **blind))
+    assert not once and (twice.before, twice.now) == (None, "unknown")
 
 
 def test_a_service_that_is_settling_is_not_resolved_yet():

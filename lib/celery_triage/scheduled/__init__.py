@@ -69,6 +69,7 @@ class Round:
             counted[event.what] = counted.get(event.what, 0) + 1
         told = ", ".join(f"{number} {what}" for what, number in counted.items())
         before = f" (was {self.change.before})" if self.change.before != self.change.now else ""
+        before = before if self.change.before else " (first look)"
         parts = [f"{self.verdict}{before}", told, str(self.report / "index.html") if self.report else ""]
         return "; ".join(part for part in parts if part)
 

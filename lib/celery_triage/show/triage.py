@@ -154,7 +154,8 @@ def next_steps(look: Look, here: str = "") -> Shown:
             steps.setdefault(runbook.name, []).append(finding.title)
             titles[runbook.name] = f"{runbook.label}: {runbook.title}"
     shown = [
-        {"link": f"{name}.ipynb", "name": titles[name], "why": "shows: " + "; ".join(why) + "."}
+        {"link": f"{name}.ipynb", "name": titles[name],
+         "why": "shows: " + "; ".join(one.rstrip(".") for one in why) + "."}
         for name, why in steps.items()
     ]
     if here and here != "00_triage":

@@ -104,13 +104,16 @@ def restart_loop(look: Look) -> Iterator[Finding]:
 
 
 def looping(service: Service, course: Course, failed: Sequence[Life]) -> bool:
-    """Whether it still restarts: it waits for a start, or its present life is not older than its failed ones
-    were and has not got further than they did."""
+    """Whether it still restarts: it waits for a start (also where its death came between the last sample and the
+    end of the look), or its present life is not older than its failed ones were and has not got further than
+    they did."""
     status = service.latest.get("status")
     if status == "restarting":
         return True
     now = course.lives[-1]
-    if status != "running" or now is failed[-1] or course.lives[-2] is not failed[-1]:
+    if status == "running" and now is failed[-1]:
+        return True
+    if status != "running" or course.lives[-2] is not failed[-1]:
         return False
     longest = max([life.seconds or 0 for life in failed] + [0.0])
     if (now.seconds or 0) > max(longest, 10.0):
