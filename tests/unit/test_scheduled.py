@@ -122,7 +122,8 @@ def test_no_engine_is_a_verdict_with_its_sentence(silent, told):
     assert {one.verdict for one in blind} == {"unknown"}
     first, second = changes(told)
     assert second["verdict"] == {"before": "critical", "now": "unknown"} and not second["events"]
-    assert first["verdict"] == {"before": None, "now": "critical"} and len(second["open"]) == len(first["open"])
+    assert first["verdict"] == {"before": None, "now": "critical"}
+    assert len(second["open"]) == len(first["open"])
 
 
 def test_two_blind_rounds_after_a_healthy_one_are_handed_over(silent, told):

@@ -280,7 +280,10 @@ def _results(comparison: Comparison) -> Iterator[Block]:
 def _verification(comparison: Comparison) -> Iterator[Block]:
     yield Heading("Verification")
     told = [
-        (TONES[one.became], f"{WORDS.get(one.became, one.became)}: {one.finding.title.rstrip('.')}. {one.why}")
+        (
+            TONES[one.became],
+            f"{WORDS.get(one.became, one.became)}: {one.finding.title.rstrip('.')}. {one.why}",
+        )
         for one in comparison.causes
     ]
     young = {one.label for one in comparison.services if one.became == "settling"}
