@@ -104,9 +104,9 @@ def restart_loop(look: Look) -> Iterator[Finding]:
 
 
 def looping(service: Service, course: Course, failed: Sequence[Life]) -> bool:
-    """Whether it still restarts: it waits for a start (also where its death came between the last sample and the
-    end of the look), or its present life is not older than its failed ones were and has not got further than
-    they did."""
+    """Whether it still restarts: it waits for a start (also where its death came between the last sample and
+    the end of the look), or its present life is not older than its failed ones were and has not got further
+    than they did."""
     status = service.latest.get("status")
     if status == "restarting":
         return True
