@@ -57,7 +57,8 @@ class Prediction:
 class Rule:
     """One entry of the catalogue. ``also`` are further names under which the same code reports (the code
     stays the same for ever); ``step`` is where in the start of a service it strikes, empty for what is no
-    cause of a start that fails; ``page`` is the docstring."""
+    cause of a start that fails; ``page`` is the docstring. ``heals``: whether a process that works afterwards
+    has left it behind, where only its log tells of it."""
 
     code: str
     name: str
@@ -70,6 +71,7 @@ class Rule:
     predicts: tuple[Prediction, ...] = ()
     also: tuple[str, ...] = ()
     steps: Mapping[str, str] = field(default_factory=dict)
+    heals: bool = True
 
     def step_of(self, name: str) -> str:
         """The step at which a finding of that name strikes."""
@@ -115,6 +117,7 @@ def check(
     predicts: Iterable[Prediction] = (),
     also: Iterable[str] = (),
     steps: Mapping[str, str] | None = None,
+    heals: bool = True,
 ) -> Callable[[Callable[[Look], Iterator[Finding]]], Callable[[Look], Iterator[Finding]]]:
     """Enter a function into the registry.
 
@@ -142,6 +145,7 @@ def check(
             tuple(predicts),
             tuple(also),
             dict(steps or {}),
+            heals,
         )
         return function
 

@@ -13,20 +13,6 @@ from celery_triage.checks import RULES
 from celery_triage.model import Remedy
 from celery_triage.signatures import Match, catalogue
 
-#: Of these a process that works afterwards does not show that they are over.
-_UNHEALED = (
-    "WRK",
-    "BRK007",
-    "BRK012",
-    "DBS054",
-    "RDS050",
-    "RDS051",
-    "RDS053",
-    "RDS054",
-    "RDS058",
-    "RDS059",
-)
-
 
 @dataclass(frozen=True)
 class Code:
@@ -64,10 +50,11 @@ def code_of(code: str) -> Code:
     called by itself."""
     rule, known = RULES.get(code), log_codes().get(code)
     if rule is not None:
-        heals = known.heals if known else not code.startswith(_UNHEALED)
         predicted = (one for prediction in rule.predicts for one in prediction.codes)
         explains = tuple(one for one in predicted if one in log_codes())
-        return Code(code, rule.name, rule.severity, rule.step, heals, do=_do(rule.page), explains=explains)
+        return Code(
+            code, rule.name, rule.severity, rule.step, rule.heals, do=_do(rule.page), explains=explains
+        )
     return known or Code(code, "own-signature", "warning")
 
 

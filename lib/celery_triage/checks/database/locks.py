@@ -21,6 +21,7 @@ PATIENCE_S = 10.0
     "DBS054",
     "database-locks",
     severity="warning",
+    heals=False,
     needs=("containers", "postgres"),
     uses=("logs/*", "events"),
     predicts=(Prediction(("BRK005", "BEA003", "BEA004", "WRK004")),),

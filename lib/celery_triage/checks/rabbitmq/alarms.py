@@ -22,6 +22,7 @@ _MEGA = 1_000_000
     "BRK007",
     "broker-alarm",
     severity="critical",
+    heals=False,
     needs=("containers", "rabbitmq"),
     uses=("logs/*", "events"),
     step="consuming",

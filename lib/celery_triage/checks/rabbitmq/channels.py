@@ -183,6 +183,7 @@ def quorum_global_qos(look: Look) -> Iterator[Finding]:
     "BRK012",
     "acknowledgement-timeout",
     severity="critical",
+    heals=False,
     needs=("containers", "logs/*"),
     uses=("rabbitmq", "events", "files/*"),
     step="consuming",

@@ -30,6 +30,7 @@ EVICTS_ALL = "allkeys-"
     "RDS050",
     "redis-out-of-memory",
     severity="critical",
+    heals=False,
     needs=("containers", "redis"),
     uses=("logs/*", "events"),
     step="broker",
@@ -128,6 +129,7 @@ def redis_out_of_memory(look: Look) -> Iterator[Finding]:
     "RDS059",
     "redis-eviction",
     severity="warning",
+    heals=False,
     needs=("containers", "redis"),
     uses=("logs/*", "events"),
 )

@@ -22,6 +22,7 @@ def _waits_there(cause: Finding, finding: Finding, stack: Stack, label: str) -> 
     "WRK005",
     "consumer-cancelled",
     severity="critical",
+    heals=False,
     needs=("containers", "celery"),
     uses=("redis", "files/*", "logs/*", "events"),
     predicts=(Prediction(("BRK003",), on="anyone", when=_waits_there),),

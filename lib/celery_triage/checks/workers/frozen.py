@@ -30,6 +30,7 @@ STARTED_S = 120.0
     "WRK004",
     "worker-frozen",
     severity="critical",
+    heals=False,
     needs=("containers", "celery"),
     uses=("redis", "rabbitmq", "logs/*", "events", "files/*"),
     step="consuming",

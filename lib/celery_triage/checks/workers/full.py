@@ -28,6 +28,7 @@ NOTHING_S = 600.0
     "WRK008",
     "pool-stuck",
     severity="warning",
+    heals=False,
     needs=("containers", "celery"),
     uses=("redis", "rabbitmq", "logs/*", "files/*"),
     predicts=(Prediction(("WRK007", "BRK005")),),

@@ -68,6 +68,7 @@ def _replies(look: Look) -> dict[str, Mapping[str, Any]]:
     "WRK003",
     "unregistered-task",
     severity="warning",
+    heals=False,
     needs=("containers", "logs/*"),
     uses=("celery", "events", "files/*"),
 )
@@ -154,6 +155,7 @@ def _still(workers: Sequence[Service], words: str) -> list[str]:
     "WRK050",
     "content-refused",
     severity="critical",
+    heals=False,
     needs=("containers", "logs/*"),
     uses=("celery", "events", "files/*"),
 )
@@ -219,6 +221,7 @@ def content_refused(look: Look) -> Iterator[Finding]:
     "WRK002",
     "time-limit",
     severity="warning",
+    heals=False,
     needs=("containers", "logs/*"),
     uses=("celery", "compose", "events", "files/*"),
 )

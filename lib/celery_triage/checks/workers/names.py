@@ -15,6 +15,7 @@ from celery_triage.stack import Service
     "WRK052",
     "duplicate-node-name",
     severity="warning",
+    heals=False,
     needs=("containers",),
     uses=("celery", "logs/*", "events", "files/*"),
 )

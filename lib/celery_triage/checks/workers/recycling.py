@@ -22,6 +22,7 @@ _LIKELY = range(64, 16_385)
     "WRK009",
     "memory-per-child",
     severity="warning",
+    heals=False,
     needs=("containers",),
     uses=("compose", "files/*"),
 )

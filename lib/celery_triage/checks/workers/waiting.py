@@ -27,6 +27,7 @@ LONG_S = 10.0
     "WRK006",
     "solo-busy",
     severity="warning",
+    heals=False,
     needs=("containers", "celery", "logs/*"),
     uses=("redis", "compose", "events", "files/*"),
 )
@@ -164,6 +165,7 @@ def _another_pool(look: Look, worker: Service) -> Remedy:
     "WRK007",
     "prefetch-holds-tasks",
     severity="warning",
+    heals=False,
     needs=("containers", "celery"),
     uses=("compose", "files/*"),
 )
