@@ -475,3 +475,77 @@ def test_no_host_in_the_url_means_the_container_itself():
         "kombu.exceptions.OperationalError: [Errno 111] Connection refused\n"
     )
     assert causes(text) == [("BRK001", "localhost")]
+
+
+def judged(text: str):
+    return explain([("paste", io.BytesIO(text.encode()))]).judged
+
+
+@pytest.mark.parametrize(
+    "words,code",
+    [
+        ('Error response from daemon: failed to create task: exec: "/shop/start.sh": stat /shop/start.sh: no such file '
+         "or directory: unknown", "CMD005"),
+        ("dependency failed to start: container shop-db-1 is unhealthy", "CPS055"),
+        ("network shop_net declared as external, but could not be found", "CPS050"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    "before",
+    ["db-1  | 2026-11-24 00:00:00.170 UTC [1] LOG:  listening on port 5432",
+     "redis-1  | 1:M 24 Nov 2026 00:00:00.000 * Ready to accept connections", "worker-1  | hello"],
+)  # fmt: skip
+def test_the_engines_own_words_are_never_part_of_a_servers_record(before, words, code):
+    """They stand without a prefix below whatever was said last."""
+    assert code in [found for found, _ in causes(f"{before}\n{words}\n")]
+
+
+def test_ranchers_viewer_writes_its_time_before_each_line():
+    """A traceback in it has lost its indentation."""
+    before = "Mon, Nov 7 2022 08:43:12 | "
+    words = ("Traceback (most recent call last):", 'File "/usr/local/bin/celery", line 8, in <module>',
+             "sys.exit(main())", "ModuleNotFoundError: No module named 'foo'")  # fmt: skip
+    assert causes("\n".join(before + word for word in words)) == [("PKG001", "foo")]
+
+
+def test_the_last_words_of_a_program_that_runs_no_celery_are_not_called_well():
+    """An error is the last thing that a server says; in the middle of its log it is one of many."""
+    assert judged("INFO:server:up\nERROR:server:Exception while starting, shutting down!\n").verdict == "unknown"
+    on = "ERROR:server:one request failed\n" + "INFO:server:served\n" * 5
+    assert judged(on).verdict == "ok"
+
+
+def test_another_programs_usage_error_says_nothing_of_celery():
+    """Its sub-commands are its own."""
+    text = "Usage: flask [OPTIONS] COMMAND [ARGS]...\nTry 'flask --help' for help.\n\nError: No such command 'db'.\n"
+    assert causes(text) == [] and judged(text).verdict == "unknown"
+    assert causes(text.replace("flask", "celery")) == [("CMD002", "db")]
+
+
+def test_a_user_that_the_server_does_not_have_is_no_wrong_password_beside():
+    """PostgreSQL tells clients less than it writes into its own log."""
+    text = (
+        'db-1  | 2026-11-24 00:00:00.170 UTC [33] FATAL:  password authentication failed for user "clerk"\n'
+        'db-1  | 2026-11-24 00:00:00.170 UTC [33] DETAIL:  Role "clerk" does not exist.\n'
+    )
+    assert causes(text) == [("DBS002", "clerk")]
+
+
+def test_a_child_that_its_time_limit_ends_is_not_killed_for_memory():
+    """The worker tells both, one after the other."""
+    head = "[2026-11-24 00:00:00,000: ERROR/MainProcess] "
+    text = (
+        f"{head}Hard time limit (110s) exceeded for shop.report[3021d442-7152-4841-992a-8671a58b6328]\n"
+        f"{head}Process 'ForkPoolWorker-9' pid:30 exited with 'signal 9 (SIGKILL)'\n"
+    )
+    assert [code for code, _ in causes(text)] == ["WRK002"]
+
+
+def test_what_celery_itself_ends_of_is_critical_whatever_it_is_elsewhere():
+    """A table that is missing costs a task its result; beat it costs its life."""
+    words = "relation \"schedule\" does not exist"
+    dead = f"[2026-11-24 00:00:00,000: CRITICAL/MainProcess] beat raised exception <class 'x.ProgrammingError'>: " \
+        f"ProgrammingError('{words}')\nTraceback (most recent call last):\n  File \"/x/beat.py\", line 3, in start\n" \
+        f"    f()\npsycopg2.errors.UndefinedTable: {words}\n"  # fmt: skip
+    (found,) = judged(dead).findings
+    assert (found.code, found.severity) == ("DBS005", "critical")

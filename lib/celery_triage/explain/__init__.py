@@ -14,7 +14,7 @@ from typing import BinaryIO
 from celery_triage.explain.judged import Judged
 from celery_triage.explain.judging import judge
 from celery_triage.explain.learned import LOOK, learn, window_of
-from celery_triage.explain.prefixes import told
+from celery_triage.explain.prefixes import ENGINE, told
 from celery_triage.explain.reading import Read, read, rest_of
 from celery_triage.explain.subjects import Subject, Subjects
 from celery_triage.redact import clean
@@ -83,6 +83,8 @@ def _feed(subjects: Subjects, source: str, stream: BinaryIO, one: Read) -> None:
             continue
         if text.name:
             named = name_now, replica_now = text.name, text.replica
+        elif ENGINE.match(text.text):
+            name_now, replica_now = "", ""
         elif named[0] and text.text and not text.time and head(text.text) is None:
             name_now, replica_now = named  # a terminal broke the line before it
             if filled and waiting is not None:

@@ -31,6 +31,12 @@ _SERVER_STOPS = ("DBS057", "DBS058", "DBS059", "RDS050", "RMQ060", "RMQ061", "CT
 _START = STEPS.index("database")
 #: What a server says while it is not ready; its word that it is makes it history.
 _OVER_WHEN_READY = ("DBS004", "DBS056", "DBS059", "RDS052")
+#: So many of the last lines may be a program's end also where its logger wrote them.
+VERY_LAST = 2
+_ENDING = re.compile(
+    r"(?i)shut(?:ting)? ?down|\b(?:exit(?:ing|ed)|abort(?:ing|ed)|terminating|giving up|gave up)\b"
+    r"|(?:cannot|could not|can't|unable to|failed to|while) start|getaddrinfo failed"
+)
 #: Lines that are quoted of one finding.
 QUOTED = 3
 #: Codes of which one thing is said in several ways: by a process and its signal, by a server and its clients.
@@ -64,6 +70,9 @@ class _Case:
             return "notice"
         if all(state != "active" for _, _, state in self.told) and self.code.severity == "critical":
             return "warning"  # only tasks failed of it; the process goes on
+        ends = ((said, begin, end) for one, said, _ in self.told for begin, end in one.ends)
+        if any(begin <= line <= end for said, begin, end in ends for line in said.lines):
+            return "critical"  # Celery's main process says itself that it ends of it
         return self.code.severity
 
     @property
@@ -213,7 +222,12 @@ def _explained(cases: list[_Case]) -> None:
             waits = effect.code.code == "CPS055" and any(
                 _is_of(subject, effect.thing) for subject, _, _ in case.told
             )
-            if gone or waits or effect.code.code in case.code.explains or effect.code.code == "CTR051":
+            # A child that its time limit ends, a user that the server does not have: one thing said twice.
+            same = {subject.label for subject, _, _ in case.told} & {one.label for one, _, _ in effect.told}
+            twice = (case.code.code, effect.code.code) == ("WRK002", "WRK001") and bool(same)
+            absent = (case.code.code, effect.code.code) == ("DBS002", "URL004") and case.thing == effect.thing
+            follows = effect.code.code in case.code.explains or effect.code.code == "CTR051"
+            if gone or waits or twice or absent or follows:
                 if case.by is not effect:
                     effect.by = case
 
@@ -282,11 +296,17 @@ def _unrecognised(judged: Judged, subject: Subject, unknown: Unrecognised) -> No
         return
     # Servers write what their clients did wrong; what they say before they are ready is their own.
     own = not subject.role or (not working and (subject.role == "rabbitmq" or shape.level != "ERROR"))
+    # An application goes on after most errors that it logs; its very last words may tell of its end.
+    very_last = (
+        not subject.celery
+        and any(line in list(subject.tail)[-VERY_LAST:] for line in unknown.lines)
+        and (shape.level in ("CRITICAL", "FATAL") or _ENDING.search(shape.text) is not None)
+    )
     ends = (
         own
         and working < unknown.lines[-1]
         and shape.level in ("ERROR", "CRITICAL", "FATAL")
-        and not unknown.logged
+        and (not unknown.logged or very_last)
         and any(line in subject.tail for line in unknown.lines)
     )
     judged.strange.append(

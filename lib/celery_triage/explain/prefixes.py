@@ -29,6 +29,8 @@ _DESKTOP = re.compile(r"(?:\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d (?=[A-Za-z0-9][\w.-]
 _HEROKU = re.compile(rf"({_STAMP}) (?:app|heroku)\[([a-z_-]+)(?:\.(\d+))?\]: ?(.*)$")
 _QUOTATION = re.compile(r"(?:> ?){1,3}(?!>)")
 _FRAME = re.compile(r"[│┃║] ?(.*?)\s*[│┃║]?$")
+#: The right border of a table that a terminal shows.
+_BORDER = re.compile(r"\s{2,}[│┃║]$")
 #: Ruby's logger, with which foreman and its like wrap what they start.
 _RUBY = re.compile(r"(?:[DIWEFU], \[[^\]]{1,60}\] +)?(?:DEBUG|INFO|WARN|ERROR|FATAL|ANY) -- [\w./-]{0,60}: ?")
 #: Google's log explorer; the level is that of the stream.
@@ -40,6 +42,18 @@ _GOOGLE = re.compile(
 _NAMED = re.compile(rf"\[([\w.-]{{1,100}})\] (?={_STAMP} )")
 _STREAM = re.compile(r"std(?:err|out): (?=.)")
 _KUBECTL = re.compile(r"\[pod/([\w.-]+)/([\w.-]+)\] (.*)$")
+#: An empty column before a JSON line.
+_EMPTY = re.compile(r"[ |]+(?=\{\")")
+#: Rancher's log viewer.
+_RANCHER = re.compile(r"[A-Z][a-z]{2}, [A-Z][a-z]{2} \d{1,2} \d{4} \d{1,2}:\d\d:\d\d(?: [ap]m)? \| ?")
+#: What only the engine and Compose write, on the terminal from which they were called.
+ENGINE = re.compile(
+    r"Error response from daemon: |ERROR: (?:for|Service|Network|Volume|Encountered) "
+    r"|dependency failed to start: |network \S+ (?:not found|declared as external)"
+    r"|service \"[^\"]+\" (?:didn't complete|has no|depends)|OCI runtime |failed to (?:create|solve|start)"
+    r"[ :]|exec: \"|exec /\S+: |docker: |Cannot (?:re)?start (?:service|container) |no configuration file "
+    r"provided|(?: [✔✘⠿]|Container|Network|Volume) \S+ +(?:Err|Creat|Start|Healthy)"
+)
 _JOURNAL = re.compile(
     r"(?:<\d{1,3}>)?(?:[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d+)?|" + _STAMP + r") "
     r"[\w.:-]{1,80} ([\w./@-]{1,100})(?:\[(\d+)\])?: ?(.*)$"
@@ -75,7 +89,7 @@ class Told:
 
 def told(text: str, learned: Sequence[re.Pattern[str]] = ()) -> Told:
     """One line, taken apart. Text that only looks like a prefix stays. ``learned``: further prefixes."""
-    line = Told(text)
+    line = Told(_BORDER.sub("", text) if text[-1:] in ("│", "┃", "║") else text)
     for _ in range(LAYERS):
         after = _layer(line) or _unlearned(line, learned)
         if after is None:
@@ -129,6 +143,10 @@ def _layer(line: Told) -> Told | None:
         return replace(line, text=text[found.end() :])
     if first in ("│", "┃", "║") and (found := _FRAME.match(text)):
         return replace(line, text=found[1])
+    if first in (" ", "|") and (found := _EMPTY.match(text)):
+        return replace(line, text=text[found.end() :])
+    if first.isupper() and (found := _RANCHER.match(text)):
+        return replace(line, text=text[found.end() :])
     if first in "DINWEC" and first and " [resource." in text[:80] and (found := _GOOGLE.match(text)):
         return replace(line, text=text[found.end() :], name=line.name or found[1])
     if " -- " in text[:90] and (found := _RUBY.match(text)):

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from celery_triage.signatures import Match, Shape, Signature, blocks, match_blocks, unknown_blocks
 from celery_triage.signatures.formats import LONGEST_HEAD, head
+from celery_triage.signatures.speakers import DEATHS, of_main
 
 #: Lines of one subject that are looked at together, and lines that may wait for the next window.
 WINDOW, WAITING = 3000, 1500
@@ -93,7 +94,8 @@ class Unrecognised:
 @dataclass
 class Subject:
     """One service of a paste. ``role``: postgres, redis, rabbitmq or empty; ``marks``: the last line that
-    shows how far it got."""
+    shows how far it got; ``ends``: the first and last line of each record in which Celery's main process says
+    itself that it ends."""
 
     source: str
     name: str
@@ -106,6 +108,7 @@ class Subject:
     dropped: int = 0
     celery: bool = False
     broker: str = ""
+    ends: list[tuple[int, int]] = field(default_factory=list)
     window: list[tuple[int, list[str]]] = field(default_factory=list, repr=False)
     tail: deque[int] = field(default_factory=lambda: deque(maxlen=LAST_WORDS), repr=False)
 
@@ -144,6 +147,12 @@ class Subject:
                 if pattern.match(text[:400]):
                     self.marks[mark] = number
                     break
+        self.ends += [
+            (numbers[block.begin], numbers[block.end - 1])
+            for block in cut
+            if block.source == "celery" and block.message.startswith(DEATHS) and of_main(block)
+            if block.end <= upto
+        ][: MOST_PLACES - len(self.ends)]
         self.celery = self.celery or any(block.source in ("celery", "flower") for block in cut)
         known: set[int] = set()
         for match in match_blocks(lines, cut, signatures=signatures, known=known):

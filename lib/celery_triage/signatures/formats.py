@@ -78,6 +78,10 @@ _REPR = re.compile(
 )
 
 
+#: What beat raised, its class named before it; what follows the message may be cut.
+_CUT_REPR = re.compile(r"<class '[\w.]+'>: (?P<type>\w+)\([\"'](?P<message>.{8,})", re.S)
+
+
 @dataclass
 class Exc:
     """One exception of a traceback: its type and message, the 0-based place of its line, the files of its
@@ -167,6 +171,8 @@ def _applications(text: str, found: re.Match[str]) -> Block:
 def from_repr(text: str) -> tuple[str, str] | None:
     """Type and message of an exception that a record shows as ``SomeError('message')``."""
     found = _REPR.search(text) or _CLASS.search(text)
+    if found is None and (cut := _CUT_REPR.search(text)):  # the line ends in the middle of it
+        return cut["type"], cut["message"].replace("\\n", "\n")
     if found is None:
         return None
     message = found["message"].replace("\\n", "\n").replace("\\'", "'").replace('\\"', '"')

@@ -55,6 +55,8 @@ _REPLY = re.compile(
 _SHOWN = re.compile(r"\w{1,80}\([\"']")
 #: Celery's own word as the value of a key, as structured loggers write it.
 _EVENT = re.compile(r".{0,300}?\b(?:event|msg|message)=[\"']?(?=" + "|".join(map(re.escape, OWN_BARE)) + ")")
+#: Whose usage errors are Celery's: another program's unknown command says nothing of Celery.
+_CELERYS = re.compile(r"celery|flower|__main__|python|manage\.py|airflow|django-admin")
 #: A program's name before what it says of a server's data.
 _PROGRAM = re.compile(r"^(?:initdb|postgres|pg_ctl|psql): (?:error: |fatal: )?")
 _SIGNS_OF_LIFE = re.compile(r"\s*-{14} \S+@\S+ v\d|celery beat v")
@@ -221,7 +223,7 @@ class _Finder:
                 text = f"environment of {loading[1]}: {exception.text}"
             if self.text("usage", text, context, exception.place):
                 return
-        if block.message:
+        if block.message and (not block.program or _CELERYS.search(block.program)):
             self.text("usage", block.message, context, block.place)
 
     def record(self, number: int, block: Block) -> None:
