@@ -549,3 +549,33 @@ def test_what_celery_itself_ends_of_is_critical_whatever_it_is_elsewhere():
         f"    f()\npsycopg2.errors.UndefinedTable: {words}\n"  # fmt: skip
     (found,) = judged(dead).findings
     assert (found.code, found.severity) == ("DBS005", "critical")
+
+
+JOINED = (
+    'Traceback (most recent call last): File "/usr/local/bin/celery", line 8, in <module> sys.exit(main()) '
+    'File "/app/shop/a.py", line 3, in main import foo ModuleNotFoundError: No module named \'foo\''
+)
+
+
+@pytest.mark.parametrize("before", ["", "worker-1  | ", "ERROR:root:it ended "])
+def test_a_traceback_that_a_collector_joined_to_one_line_is_read(before):
+    """Its frames and the exception behind them are told apart again."""
+    assert causes(f"{before}{JOINED}\n") == [("PKG001", "foo")]
+
+
+def test_a_chain_in_one_line_keeps_its_parts():
+    """What ended the process is the last one."""
+    first = JOINED.replace("foo", "bar")
+    middle = "During handling of the above exception, another exception occurred:"
+    assert causes(f"{first} {middle} {JOINED}\n") == [("PKG001", "foo")]
+
+
+def test_ends_of_line_that_were_written_out_are_ends_of_line():
+    """As JSON in JSON and some viewers show them."""
+    whole = CRASH.rstrip().replace("\n", "\\n").replace('"', '\\"')
+    assert causes(f"worker-1  | {whole}\n") == [("PKG001", "foo")]
+
+
+def test_a_line_that_only_speaks_of_tracebacks_stays_as_it_is_written():
+    """Talk of one is none."""
+    assert judged("INFO:root:see the Traceback (most recent call last): above\n").verdict == "ok"

@@ -16,6 +16,7 @@ from celery_triage.explain.judging import judge
 from celery_triage.explain.learned import LOOK, learn, window_of
 from celery_triage.explain.prefixes import ENGINE, told
 from celery_triage.explain.reading import Read, read, rest_of
+from celery_triage.explain.records import unfolded
 from celery_triage.explain.subjects import Subject, Subjects
 from celery_triage.redact import clean
 from celery_triage.signatures import Signature, catalogue, in_order
@@ -97,7 +98,7 @@ def _feed(subjects: Subjects, source: str, stream: BinaryIO, one: Read) -> None:
             continue
         whole, number = part + text.text, begun or line.number
         part, begun = "", 0
-        for piece in (whole, *text.more):
+        for piece in (part for one in (whole, *text.more) for part in unfolded(one)):
             if waiting is not None:
                 subjects.put(*waiting)
             waiting = [source, name_now, replica_now, number, piece, text.time]

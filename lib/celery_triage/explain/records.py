@@ -4,6 +4,7 @@ structured logs of applications and servers."""
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -100,3 +101,42 @@ def _first(data: Any, keys: tuple[str, ...]) -> str | None:
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             return str(value)
     return None
+
+
+_BEGIN = "Traceback (most recent call last):"
+_FRAME = re.compile(r'\s*(?=File "[^"]{1,400}", line \d+, in )')
+#: A frame and its source behind it.
+_SOURCE = re.compile(r'^(File "[^"]{1,400}", line \d+, in \S+) ?')
+#: The exception behind the last frame and its source.
+_RAISED = re.compile(
+    r"\s(?=(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Exit|Interrupt|NotFound|Refused|Denied|Lost|Exceeded"
+    r"|Registered|Disallowed|Mismatch|Conflict|Failed|Forbidden)(?::\s|$))"
+)
+_CHAINED = re.compile(
+    r"\s*(During handling of the above exception, another exception occurred:"
+    r"|The above exception was the direct cause of the following exception:)\s*"
+)
+
+
+def unfolded(text: str) -> list[str]:
+    """The lines of a traceback that a collector joined to one line, or whose ends of line it wrote as
+    ``\\n``; any other line as it is."""
+    before, begin, behind = text.partition(_BEGIN)
+    if not begin or not behind.strip():
+        return [text]
+    if "\\n" in behind[:20]:
+        whole = (begin + behind).replace("\\r", "").replace("\\n", "\n").replace('\\"', '"')
+        return [*filter(str.strip, [before.replace("\\n", " ").rstrip()]), *whole.split("\n")]
+    if _FRAME.match(behind) is None:
+        return [text]
+    lines = [before.rstrip()] if before.strip() else []
+    for number, part in enumerate(_CHAINED.split(begin + behind)):
+        if number % 2:
+            lines += ["", part, ""]
+            continue
+        frames = _FRAME.split(part.replace(_BEGIN, "", 1).strip())
+        *whole, last = [frame for frame in frames if frame]
+        raised = _RAISED.split(last, 1)
+        shown = (_SOURCE.sub(r"  \1\n    ", frame).split("\n") for frame in (*whole, raised[0]))
+        lines += [_BEGIN, *(line for frame in shown for line in frame), *raised[1:]]
+    return lines
