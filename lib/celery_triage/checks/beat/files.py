@@ -154,8 +154,9 @@ def schedule_file_unusable(look: Look) -> Iterator[Finding]:
     ## What
     Celery's own scheduler keeps the time of each last run in a file (`celerybeat-schedule` in the working
     directory, unless `--schedule` names another). It may not be written there: the folder belongs to root and
-    the process is of another user, the file system is read-only or full, the folder does not exist, or
-    another process has locked the file.
+    the process is of another user, the file system is read-only or full, or the folder does not exist. A file
+    that another process has locked keeps beat from starting with some of Python's databases only: with GNU's
+    (recorded with Celery 5.7) it is called corrupted, removed and made anew, and two beats send (BEA005).
 
     ## Why
     Beat ends with exit code 1 at each start; nothing that is scheduled is sent.
