@@ -48,6 +48,7 @@ BEFORE = {
     "a logging agent": "[2026-11-24 00:00:00.942315] [ljeugk] [c2] ",
     "stern": "worker-6d5f7c9b8d-x2x7l worker ",
     "a time only": "2026-11-24T00:00:00Z ",
+    "runit's logger": "2026-11-24_00:00:00.74706 ",
     "a container's name before Docker's time": "[worker] 2026-11-24T00:00:00.798900294Z ",
     "Google's explorer": "INFO 2026-11-24T00:00:00.342089926Z [resource.labels.containerName: worker] ",
     "Ruby's logger": "ERROR -- : ",

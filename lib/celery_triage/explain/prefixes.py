@@ -42,6 +42,8 @@ _GOOGLE = re.compile(
 _NAMED = re.compile(rf"\[([\w.-]{{1,100}})\] (?={_STAMP} )")
 _STREAM = re.compile(r"std(?:err|out): (?=.)")
 _KUBECTL = re.compile(r"\[pod/([\w.-]+)/([\w.-]+)\] (.*)$")
+#: The stamp of runit's svlogd.
+_SVLOGD = re.compile(r"\d{4}-\d\d-\d\d_\d\d:\d\d:\d\d\.\d{5} ")
 #: An empty column before a JSON line.
 _EMPTY = re.compile(r"[ |]+(?=\{\")")
 #: Rancher's log viewer.
@@ -117,6 +119,8 @@ def _layer(line: Told) -> Told | None:
             line, text=lines[0], more=(*lines[1:], *line.more), name=line.name or found.name,
             time=line.time or found.time, partial=found.partial,
         )  # fmt: skip
+    if first.isdigit() and (found := _SVLOGD.match(text)):
+        return replace(line, text=text[found.end() :])
     if first.isdigit():
         if found := _CRI.match(text):
             return replace(line, text=found[4] or "", time=line.time or found[1], partial=found[3] == "P")
