@@ -299,7 +299,7 @@ def _unrecognised(judged: Judged, subject: Subject, unknown: Unrecognised) -> No
     # An application goes on after most errors that it logs; its very last words may tell of its end.
     very_last = (
         not subject.celery
-        and any(line in list(subject.tail)[-VERY_LAST:] for line in unknown.lines)
+        and not set(list(subject.tail)[-VERY_LAST:]).isdisjoint(unknown.lines)
         and (shape.level in ("CRITICAL", "FATAL") or _ENDING.search(shape.text) is not None)
     )
     ends = (

@@ -42,12 +42,13 @@ _GOOGLE = re.compile(
 _NAMED = re.compile(rf"\[([\w.-]{{1,100}})\] (?={_STAMP} )")
 _STREAM = re.compile(r"std(?:err|out): (?=.)")
 _KUBECTL = re.compile(r"\[pod/([\w.-]+)/([\w.-]+)\] (.*)$")
-#: The stamp of runit's svlogd.
-_SVLOGD = re.compile(r"\d{4}-\d\d-\d\d_\d\d:\d\d:\d\d\.\d{5} ")
-#: An empty column before a JSON line.
-_EMPTY = re.compile(r"[ |]+(?=\{\")")
-#: Rancher's log viewer.
-_RANCHER = re.compile(r"[A-Z][a-z]{2}, [A-Z][a-z]{2} \d{1,2} \d{4} \d{1,2}:\d\d:\d\d(?: [ap]m)? \| ?")
+#: What only stands there and tells nothing: the stamps of runit's svlogd and of Rancher's log viewer, an
+#: empty column before a JSON line.
+_IDLE = re.compile(
+    r"\d{4}-\d\d-\d\d_\d\d:\d\d:\d\d\.\d{5} "
+    r"|[A-Z][a-z]{2}, [A-Z][a-z]{2} \d{1,2} \d{4} \d{1,2}:\d\d:\d\d(?: [ap]m)? \| ?"
+    r"|[ |]+(?=\{\")"
+)
 #: What only the engine and Compose write, on the terminal from which they were called.
 ENGINE = re.compile(
     r"Error response from daemon: |ERROR: (?:for|Service|Network|Volume|Encountered) "
@@ -119,8 +120,6 @@ def _layer(line: Told) -> Told | None:
             line, text=lines[0], more=(*lines[1:], *line.more), name=line.name or found.name,
             time=line.time or found.time, partial=found.partial,
         )  # fmt: skip
-    if first.isdigit() and (found := _SVLOGD.match(text)):
-        return replace(line, text=text[found.end() :])
     if first.isdigit():
         if found := _CRI.match(text):
             return replace(line, text=found[4] or "", time=line.time or found[1], partial=found[3] == "P")
@@ -147,9 +146,7 @@ def _layer(line: Told) -> Told | None:
         return replace(line, text=text[found.end() :])
     if first in ("│", "┃", "║") and (found := _FRAME.match(text)):
         return replace(line, text=found[1])
-    if first in (" ", "|") and (found := _EMPTY.match(text)):
-        return replace(line, text=text[found.end() :])
-    if first.isupper() and (found := _RANCHER.match(text)):
+    if found := _IDLE.match(text):
         return replace(line, text=text[found.end() :])
     if first in "DINWEC" and first and " [resource." in text[:80] and (found := _GOOGLE.match(text)):
         return replace(line, text=text[found.end() :], name=line.name or found[1])

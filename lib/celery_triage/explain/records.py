@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from celery_triage.signatures.blocks import CHAINED
+
 _MESSAGE = ("message", "msg", "event", "MESSAGE", "log", "text")
 _LEVEL = ("level", "levelname", "severity", "log.level", "error_severity", "lvl", "loglevel", "PRIORITY")
 _TIME = ("time", "timestamp", "@timestamp", "asctime", "ts", "created_at", "__REALTIME_TIMESTAMP")
@@ -112,10 +114,7 @@ _RAISED = re.compile(
     r"\s(?=(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Exit|Interrupt|NotFound|Refused|Denied|Lost|Exceeded"
     r"|Registered|Disallowed|Mismatch|Conflict|Failed|Forbidden)(?::\s|$))"
 )
-_CHAINED = re.compile(
-    r"\s*(During handling of the above exception, another exception occurred:"
-    r"|The above exception was the direct cause of the following exception:)\s*"
-)
+_CHAINED = re.compile(rf"\s*({'|'.join(map(re.escape, CHAINED))})\s*")
 
 
 def unfolded(text: str) -> list[str]:

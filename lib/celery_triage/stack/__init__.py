@@ -69,7 +69,7 @@ class Stack:
     def members(self) -> list[Service]:
         return [service for service in self.services if service.member]
 
-    @property
+    @cached_property
     def by_compose_name(self) -> dict[str, Service]:
         """The members by the names that their Compose file gives them; of replicas, the last one."""
         return {one.item["service"]: one for one in self.members if one.item.get("service")}

@@ -13,6 +13,7 @@ from celery_triage.checks.reports import healed, reported
 from celery_triage.checks.words import listed, verb
 from celery_triage.model import Finding, Proof, Remedy
 from celery_triage.remedies import alive, recreate
+from celery_triage.signatures import Match
 from celery_triage.stack import Service
 
 #: What Docker (126, 127; 128 from newer engines), an init process (1, 255) and a shell (126, 127) end with
@@ -209,12 +210,12 @@ def exec_format(look: Look) -> Iterator[Finding]:
     past its start is never reported.
     """
     groups: dict[tuple[str, str], list[tuple[Service, Mapping[str, Any]]]] = {}
-    foreign = {service.label: service for service in look.members if _is_foreign(look, service)}
-    judged = set(foreign)
+    foreign = [service for service in look.members if _is_foreign(look, service)]
+    judged = {service.label for service in foreign}
     if foreign:
-        yield _for_another(look, list(foreign.values()))
+        yield _for_another(look, foreign)
     for service in look.members:
-        if service.label in foreign:
+        if service.label in judged:
             continue
         if service.is_celery and not look.files(service):
             look.needs_file(service, "which file it is started with is not known")
@@ -249,8 +250,13 @@ def _is_foreign(look: Look, service: Service) -> bool:
     image = str(service.item.get("image_arch") or "")
     if not image or image == (_host(look) or image) or look.course(service).past("executable"):
         return False
+    return bool(_refusals(look, service)) or "exec format" in str(service.latest.get("error"))
+
+
+def _refusals(look: Look, service: Service) -> list[Match]:
+    """The kernel's refusals of what a service starts, by its log."""
     said = look.course(service).says("CMD052", step="executable")
-    return any("exec format" in one.text for one in said) or "exec format" in str(service.latest.get("error"))
+    return [one for one in said if "exec format" in one.text]
 
 
 def _for_another(look: Look, services: Sequence[Service]) -> Finding:
@@ -262,9 +268,7 @@ def _for_another(look: Look, services: Sequence[Service]) -> Finding:
         for name, value in images.items()
     ]
     for service in services:
-        says = look.course(service).says("CMD052", step="executable")
-        said = [one for one in says if "exec format" in one.text]
-        proof += [look.course(service).proof(one) for one in said[-1:]]
+        proof += [look.course(service).proof(one) for one in _refusals(look, service)[-1:]]
     return look.finding(
         f"{listed(labels)} {verb(services, 'cannot', 'cannot')} start: "
         f"{listed([str(one) for one in images])} "

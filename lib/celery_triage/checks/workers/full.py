@@ -67,7 +67,7 @@ def pool_stuck(look: Look) -> Iterator[Finding]:
         raise NotApplicable("this stack has no worker")
     if not look.section("celery").readable:
         return
-    replies, known = replies_of(look), _longest(look)
+    replies, known = replies_of(look), None
     for worker in look.members:
         reply = replies.get(worker.label)
         if reply is None or worker.role != "worker":
@@ -77,8 +77,10 @@ def pool_stuck(look: Look) -> Iterator[Finding]:
         waits = _behind(look, worker, reply, replies) if active else 0
         if not active or now is None or not waits:
             continue
+        # All logs are read for it, so only where it matters.
+        known = _longest(look) if known is None else known
         elapsed = [(one, max(0.0, now - float(one["time_start"]))) for one in active]
-        over = [spent / known[one["name"]] for one, spent in elapsed if known.get(one["name"])]
+        over = [spent / known[one["name"]][0] for one, spent in elapsed if one["name"] in known]
         youngest = min(spent for _, spent in elapsed)
         if len(over) == len(elapsed) and min(over) >= TIMES and youngest >= LEAST_S:
             yield _finding(look, worker, reply, elapsed, waits, known)
@@ -112,15 +114,17 @@ def _behind(
     return int(reply.get("reserved") or 0) + depth
 
 
-def _longest(look: Look) -> dict[str, float]:
-    """Seconds of the longest run of each task that a log here shows to have ended well."""
-    known: dict[str, float] = {}
+def _longest(look: Look) -> dict[str, tuple[float, Proof]]:
+    """Seconds of the longest run of each task that a log here shows to have ended well, and its line."""
+    known: dict[str, tuple[float, Proof]] = {}
     for worker in look.members:
         if worker.role != "worker":
             continue
-        for _, _, text in (look.data(f"logs/{worker.label}") or {}).get("lines") or ():
-            if "succeeded in" in text and (found := _DONE.search(text)):
-                known[found[1]] = max(known.get(found[1], 0.0), float(found[2]))
+        section = f"logs/{worker.label}"
+        for number, line in enumerate((look.data(section) or {}).get("lines") or (), 1):
+            found = _DONE.search(line[2]) if "succeeded in" in line[2] else None
+            if found and float(found[2]) > known.get(found[1], (0.0,))[0]:
+                known[found[1]] = float(found[2]), Proof(section, line[2], number, line[0] or None)
     return known
 
 
@@ -130,7 +134,7 @@ def _finding(
     reply: Mapping[str, Any],
     elapsed: Sequence[tuple[Mapping[str, Any], float]],
     waits: int,
-    known: Mapping[str, float],
+    known: Mapping[str, tuple[float, Proof]],
 ) -> Finding:
     label, stuck, verb = worker.label, bool(known), "waits" if waits == 1 else "wait"
     oldest, longest = max(elapsed, key=lambda pair: pair[1])
@@ -146,8 +150,9 @@ def _finding(
     told = f"{len(elapsed)} at work, {reply.get('reserved')} reserved; {count(waits)} in all behind them"
     proof.append(Proof("celery", f"{label}: {told}"))
     if stuck:
-        usual = f"{known[name]:.3g} s"
-        proof += _witness(look, name, known[name])
+        seconds, witness = known[name]
+        usual = f"{seconds:.3g} s"
+        proof.append(witness)
         title = (
             f"All {len(elapsed)} pool processes of {label} hang: {name} has run for {lasted(longest)}, and "
             f"never took longer than {usual} before; {count(waits)} {verb} behind"
@@ -185,13 +190,3 @@ def _finding(
         ),
         verify=alive([worker]),
     )
-
-
-def _witness(look: Look, name: str, longest: float) -> list[Proof]:
-    """The line of the run of this task that took longest and ended well."""
-    for worker in look.members:
-        for number, line in enumerate((look.data(f"logs/{worker.label}") or {}).get("lines") or (), 1):
-            found = _DONE.search(line[2]) if "succeeded in" in line[2] else None
-            if found and found[1] == name and float(found[2]) == longest:
-                return [Proof(f"logs/{worker.label}", line[2], number, line[0] or None)]
-    return []

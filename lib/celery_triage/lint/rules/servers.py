@@ -75,13 +75,11 @@ def database_differs(subject: Subject) -> Iterator[Finding]:
     for service, server, url in _pairs(subject, "sql", "postgres", ("result", "database")):
         made = server.env.get("POSTGRES_DB") or server.env.get("POSTGRES_USER")
         wanted = url.parsed.database
-        known = subject.known[server.label]
         if not made or not wanted or "$" in made or "$" in wanted or made == wanted or wanted == "postgres":
             continue
-        if "$" in url.text.partition("@")[2] or not subject.sure(service, url.var) or known.env_missing:
+        if "$" in url.text.partition("@")[2]:
             continue
-        if _makes_more(subject, server):
-            subject.note(server.label, "its start-up scripts may make further databases", "DBS001")
+        if not _whole(subject, service, server, url, "DBS001", "databases"):
             continue
         yield found(
             subject,
@@ -98,13 +96,19 @@ def database_differs(subject: Subject) -> Iterator[Finding]:
         )
 
 
-def _makes_more(subject: Subject, server: Service) -> bool:
-    """Whether start-up scripts, or an image of one's own, may make further databases and roles."""
+def _whole(subject: Subject, service: Service, server: Service, url: Url, code: str, what: str) -> bool:
+    """Whether all is known of a URL and of what its server makes; start-up scripts, or an image of one's own,
+    may make more of it, which is noted."""
+    if not subject.sure(service, url.var) or subject.known[server.label].env_missing:
+        return False
     node = subject.known[server.label].node
     volumes = node.get("volumes")
     mounts = [subject.project.text(item) or "" for item in (volumes.items() if volumes else ())]
     names = " ".join([*mounts, *server.env])
-    return "initdb" in names or "MULTIPLE" in names or node.get("build") is not None
+    if "initdb" in names or "MULTIPLE" in names or node.get("build") is not None:
+        subject.note(server.label, f"its start-up scripts may make further {what}", code)
+        return False
+    return True
 
 
 @static("DBS002", "role-missing")
@@ -114,12 +118,9 @@ def role_differs(subject: Subject) -> Iterator[Finding]:
         made, wanted = server.env.get("POSTGRES_USER") or "postgres", url.parsed.user
         if not wanted or wanted == made or "$" in made or "$" in url.text.partition("://")[2].partition(":")[0]:
             continue
-        if "POSTGRES_PASSWORD" not in server.env or not subject.sure(service, url.var):
+        if "POSTGRES_PASSWORD" not in server.env:
             continue  # not the official image's way, or not known to be
-        if subject.known[server.label].env_missing:
-            continue
-        if _makes_more(subject, server):
-            subject.note(server.label, "its start-up scripts may make further roles", "DBS002")
+        if not _whole(subject, service, server, url, "DBS002", "roles"):
             continue
         yield found(
             subject,
