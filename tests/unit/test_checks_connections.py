@@ -490,3 +490,11 @@ def test_only_the_newest_refusal_counts():
     (cause,) = causes(told_by_the_server('Role "backend" does not exist.',
                                          'Password does not match for user "backend".'))
     assert cause.name == "login-refused"
+
+
+def test_a_container_that_was_taken_off_all_its_networks_is_not_well_for_what_its_log_says():
+    """It was connected and ready, and reaches nothing now; one that keeps a network is judged by its log."""
+    cut = Incident().item("email_worker", networks={})
+    (cause,) = diagnose(cut.evidence()).cause_findings
+    assert (cause.name, cause.services) == ("network-missing", ("email_worker",))
+    assert diagnose(Incident().evidence()).cause_findings == ()

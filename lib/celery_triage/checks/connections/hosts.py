@@ -49,7 +49,7 @@ def host_unknown(look: Look) -> Iterator[Finding]:
     ## False alarms
     A name with a dot, or one that the host's own name server knows, can be a machine outside: such a name is
     reported only where the service's own log says that it cannot be resolved. A service that is connected is
-    never reported.
+    never reported, unless its container was taken off all its networks since.
     """
     found: dict[tuple[str, str, str], list[tuple[Service, Url, str]]] = {}
     judged: set[str] = set()
@@ -58,7 +58,9 @@ def host_unknown(look: Look) -> Iterator[Finding]:
         meaning = look.stack.resolve(service.label, host, port)
         if meaning.owner or meaning.literal_ip or meaning.machine:
             judged.add(service.label)  # that its owner does not run or answer is another rule's
-        elif (service.label, host) in known or look.course(service).past(_late(url)):
+        elif not (meaning.elsewhere and _cut_off(service)) and (
+            (service.label, host) in known or look.course(service).past(_late(url))
+        ):
             judged.add(service.label)
         elif meaning.elsewhere:
             found.setdefault(("network-missing", url.purpose, host), []).append((service, url, meaning.how))
@@ -73,6 +75,11 @@ def host_unknown(look: Look) -> Iterator[Finding]:
     yield from _apart(look, {key: told for key, told in found.items() if key[0] == "network-missing"})
     yield from reported(look, judged | {one.label for told in found.values() for one, _, _ in told})
     yield from healed(look)
+
+
+def _cut_off(service: Service) -> bool:
+    """Whether a container runs and is on no network any more: whatever it reached before, it does not now."""
+    return service.running and not service.networks
 
 
 def _hosts(look: Look) -> Iterator[tuple[Service, Url, str, int | None]]:
