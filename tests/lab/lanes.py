@@ -8,6 +8,7 @@ Faults that say ``alone`` are sensitive to load: they run when all others are th
 
 from __future__ import annotations
 
+import errno
 import json
 import shlex
 import subprocess
@@ -112,8 +113,7 @@ class Lanes:
             with self._lock:
                 if self._stopped.is_set():
                     return Result(Path(name).stem, error="stopped before it began")
-                process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE,
-                                           stdout=subprocess.DEVNULL, start_new_session=True)
+                process = _started(command)
                 self._running.add(process)
             code = process.wait()
             if process.stdin:
@@ -125,6 +125,24 @@ class Lanes:
             except (OSError, ValueError, LookupError, TypeError):
                 error = f"`{shlex.join(command)}` ended with {code} and left no result"
                 return Result(Path(name).stem, error=error)
+
+
+def _started(command: list[str]) -> subprocess.Popen:
+    """The process of a command, in a session of its own.
+
+    A virtual machine inside another was once seen to answer execve with EFAULT for a program that the same
+    machine had run a hundred times before (CPython 3.11.7, Linux 6.18). The program has not begun then, so
+    the same start may be tried again; it is, twice. Raises OSError for any other refusal, and for a third of
+    these.
+    """
+    for turns_left in (2, 1, 0):
+        try:
+            return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+                                    start_new_session=True)
+        except OSError as error:
+            if error.errno != errno.EFAULT or not turns_left:
+                raise
+    raise AssertionError("the last turn returns or raises")
 
 
 def from_json(item: dict) -> Result:
