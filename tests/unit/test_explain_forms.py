@@ -49,6 +49,7 @@ BEFORE = {
     "stern": "worker-6d5f7c9b8d-x2x7l worker ",
     "a time only": "2026-11-24T00:00:00Z ",
     "runit's logger": "2026-11-24_00:00:00.74706 ",
+    "a logger's stamp alone": "2026-11-24 00:00:00.747 ",
     "a container's name before Docker's time": "[worker] 2026-11-24T00:00:00.798900294Z ",
     "Google's explorer": "INFO 2026-11-24T00:00:00.342089926Z [resource.labels.containerName: worker] ",
     "Ruby's logger": "ERROR -- : ",
@@ -580,3 +581,86 @@ def test_ends_of_line_that_were_written_out_are_ends_of_line():
 def test_a_line_that_only_speaks_of_tracebacks_stays_as_it_is_written():
     """Talk of one is none."""
     assert judged("INFO:root:see the Traceback (most recent call last): above\n").verdict == "ok"
+
+
+IMPORTING = """\
+Traceback (most recent call last):
+  File "/usr/local/bin/celery", line 8, in <module>
+    sys.exit(main())
+  File "/usr/local/lib/python3.11/site-packages/celery/app/utils.py", line 384, in find_app
+    sym = symbol_by_name(app, imp=imp)
+  File "<frozen importlib._bootstrap>", line 1206, in _gcd_import
+  File "/app/shop/celery.py", line 5, in <module>
+    from shop.settings import LEVEL
+  File "/app/shop/settings.py", line 50, in <module>
+    LEVEL = read("level")
+  File "/usr/local/lib/python3.11/site-packages/frobnicate/core.py", line 9, in read
+    raise Odd("quota")
+frobnicate.Odd: quota
+"""
+
+
+def test_what_an_unknown_exception_kept_from_loading_is_named() -> None:
+    """No signature knows the exception; that a module of the application cannot be imported shows all the
+    same, and the module is the last one that was being imported, not the package that raised."""
+    assert causes(IMPORTING) == [("CMD004", "/app/shop/settings.py")]
+
+
+def test_a_package_that_does_not_import_is_named() -> None:
+    """Where the module that raises is a package's, the package is what does not fit."""
+    text = IMPORTING.replace("line 9, in read", "line 9, in <module>")
+    assert causes(text) == [("PKG050", "frobnicate")]
+
+
+def test_an_unknown_exception_of_a_running_process_stays_unknown() -> None:
+    """Without an import nothing is known of it, and nothing is claimed."""
+    text = IMPORTING.replace("in <module>", "in run")
+    assert causes(text) == [] and verdict(text) == "unknown"
+
+
+def test_what_compose_writes_behind_a_traceback_is_no_part_of_it() -> None:
+    """The exit code stands in a line of its own, and is explained by the exception before it."""
+    text = each(IMPORTING, "worker-1  | ") + "worker-1 exited with code 1\n"
+    assert causes(text) == [("CMD004", "/app/shop/settings.py")]
+
+
+@pytest.mark.parametrize("lines", [20, 60])
+def test_a_long_traceback_is_the_last_words_too(lines: int) -> None:
+    """However long it is: its end counts, not where it begins."""
+    frame = '  File "/app/shop/run.py", line 5, in again\n    again()\n'
+    text = IMPORTING.replace("in <module>", "in run").replace("frobnicate.Odd", frame * lines + "frobnicate.Odd")
+    assert verdict(text) == "unknown"
+
+
+def test_the_module_of_the_application_is_told_from_a_package() -> None:
+    """Celery before 5 raises where later ones say that the module of -A was not found."""
+    text = IMPORTING[: IMPORTING.index("  File \"/app")] + "ModuleNotFoundError: No module named 'shop_worker'\n"
+    assert causes(text) == [("CMD003", "shop_worker")]
+
+
+LEVELLESS = """\
+multiprocessing: Process 'PoolWorker-1' pid:1234 exited with 'signal 11 (SIGSEGV)'
+celery.worker.request: Task handler raised error: WorkerLostError('Worker exited prematurely: signal 11 (SIGSEGV).',)
+Traceback (most recent call last):
+  File "/usr/lib/python3.6/site-packages/billiard/pool.py", line 1223, in mark_as_worker_lost
+    human_status(exitcode)),
+billiard.exceptions.WorkerLostError: Worker exited prematurely: signal 11 (SIGSEGV).
+"""
+
+
+def test_a_record_without_a_level_is_celerys_by_its_logger() -> None:
+    """Some applications format records as ``logger: message``."""
+    assert causes(LEVELLESS) == [("WRK001", "signal 11 (SIGSEGV)")]
+
+
+MYSQL = """\
+2023-01-18T02:35:35.372775Z 0 [Note] InnoDB: The log sequence number 1 in ibdata files could not be found
+2023-01-18T02:35:36.372775Z 0 [ERROR] [MY-012574] [InnoDB] Unable to lock ./ibdata1 error: 11
+2023-01-18T02:35:36.372822Z 0 [ERROR] [MY-010119] [Server] Aborting
+"""
+
+
+def test_mysqls_records_are_read() -> None:
+    """The server's own cause is named, and its notes are no errors."""
+    assert causes(MYSQL) == [("DBS058", "./ibdata1")]
+    assert verdict(MYSQL.splitlines()[0]) == "ok"

@@ -22,6 +22,7 @@ from celery_triage.signatures.formats import LONGEST_HEAD, head
 #: What clients say when the server of that role does not answer or is not there.
 _SERVER_GONE = {
     "postgres": ("URL003", "URL004", "URL005", "DBS004", "DBS053"),
+    "mysql": ("URL003", "URL004", "URL005", "DBS004", "DBS053"),
     "redis": ("URL003", "BRK001", "BRK002", "URL005"),
     "rabbitmq": ("URL003", "BRK001", "BRK002", "URL005"),
 }

@@ -46,6 +46,7 @@ _KUBECTL = re.compile(r"\[pod/([\w.-]+)/([\w.-]+)\] (.*)$")
 #: empty column before a JSON line.
 _IDLE = re.compile(
     r"\d{4}-\d\d-\d\d_\d\d:\d\d:\d\d\.\d{5} "
+    r"|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[.,]\d{3,6} (?=Traceback |(?:[a-z_]\w*\.)*[A-Z]\w+(?:Error|Exception): )"
     r"|[A-Z][a-z]{2}, [A-Z][a-z]{2} \d{1,2} \d{4} \d{1,2}:\d\d:\d\d(?: [ap]m)? \| ?"
     r"|[ |]+(?=\{\")"
 )

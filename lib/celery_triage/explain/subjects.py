@@ -26,9 +26,16 @@ MOST_SUBJECTS, MOST_KINDS = 200, 1000
 LAST_WORDS = 15
 #: Line numbers that are kept of one message: the first and the last half.
 MOST_PLACES = 200
-SERVERS = ("postgres", "redis", "rabbitmq")
-_SERVER_NAMES = re.compile(r"(?i)postgres|pgsql|timescale|redis|valkey|keydb|rabbit")
-_ROLES = {"postgres": "postgres", "pgsql": "postgres", "timescale": "postgres", "rabbit": "rabbitmq"}
+SERVERS = ("postgres", "mysql", "redis", "rabbitmq")
+_SERVER_NAMES = re.compile(r"(?i)postgres|pgsql|timescale|mysql|mariadb|redis|valkey|keydb|rabbit")
+_ROLES = {
+    "postgres": "postgres",
+    "pgsql": "postgres",
+    "timescale": "postgres",
+    "mysql": "mysql",
+    "mariadb": "mysql",
+    "rabbit": "rabbitmq",
+}
 
 _BEGINS = re.compile(r"Traceback |[Uu]sage: |\s*-{14} |celery beat v|[\w.]+(?:Error|Exception): ")
 _CELERY = r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}: \w+/[\w:.-]+\] "
@@ -42,7 +49,7 @@ _MARKS = (
             r"(?:" + _CELERY + r")?(?:\S{1,200} ready\.$|Task \S+ (?:received$|succeeded in )"
             r"|Task \S+\[\S+\] (?:received|succeeded in )|Scheduler: Sending due task )"
             r"|.{0,80}(?:database system is ready to accept |[Rr]eady to accept connections"
-            r"|Server startup complete; )"
+            r"|Server startup complete; |mysqld: ready for connections)"
         ),
     ),
 )
@@ -82,20 +89,23 @@ class Said:
 
 @dataclass
 class Unrecognised:
-    """Lines of one shape that look like errors and that nothing recognises. ``logged``: by an application's
-    logger, which goes on."""
+    """Lines of one shape that look like errors and that nothing recognises."""
 
     shape: Shape
-    logged: bool = False
     count: int = 0
     lines: list[int] = field(default_factory=list)
+
+    @property
+    def logged(self) -> bool:
+        """Whether an application's logger wrote them, which goes on."""
+        return self.shape.source == "app"
 
 
 @dataclass
 class Subject:
-    """One service of a paste. ``role``: postgres, redis, rabbitmq or empty; ``marks``: the last line that
-    shows how far it got; ``ends``: the first and last line of each record in which Celery's main process says
-    itself that it ends."""
+    """One service of a paste. ``role``: one of SERVERS or empty; ``marks``: the last line that shows how far
+    it got; ``ends``: the first and last line of each record in which Celery's main process says itself that
+    it ends."""
 
     source: str
     name: str
@@ -159,9 +169,7 @@ class Subject:
             places = [numbers[line - 1] for line in match.lines]
             self.add(match, places, lines[match.lines[-1] - 1][2])
         for shape in unknown_blocks(lines, cut, known):
-            record = head(lines[shape.lines[0] - 1][2][:LONGEST_HEAD])
-            logged = record is not None and record.source == "app"
-            self.group(shape, [numbers[line - 1] for line in shape.lines], logged)
+            self.group(shape, [numbers[line - 1] for line in shape.lines])
 
     def add(self, match: Match, places: list[int], last_text: str) -> None:
         # Whether a process ended with its words is only sure once the whole log was read: see ``judging``.
@@ -172,12 +180,12 @@ class Subject:
             return
         self.said.setdefault(key, Said(match)).more(match, places, last_text)
 
-    def group(self, shape: Shape, places: list[int], logged: bool) -> None:
+    def group(self, shape: Shape, places: list[int]) -> None:
         key = (shape.shape, shape.context)
         if key not in self.unknown and len(self.unknown) >= MOST_KINDS:
             self.dropped += shape.count
             return
-        kept = self.unknown.setdefault(key, Unrecognised(shape, logged))
+        kept = self.unknown.setdefault(key, Unrecognised(shape))
         kept.count += shape.count
         _add(kept.lines, places)
 

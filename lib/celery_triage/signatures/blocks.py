@@ -34,7 +34,9 @@ _NAMED = re.compile(
     r"(?:[A-Za-z_]\w*\.)*(?:[A-Z]\w*(?:Error|Exception|Exit|Interrupt|Warning|NotFound|Refused|Denied|Lost"
     r"|Exceeded|Registered|Disallowed|Mismatch|Conflict)|(?<=\.)[A-Z]\w+)(?:: .*|:?$)|_?[gn]?dbm\.error: .+"
 )
-_FRAME = re.compile(r'\s*File "([^"]*)", line \d+')
+_FRAME = re.compile(r'\s*File "([^"]*)", line \d+(?:, in (\S+))?')
+#: What Compose writes behind a process's last words.
+_ENDED = re.compile(r" exited with code \d+\s*$")
 #: What marks a place in the source line above.
 _MARKERS = re.compile(r"[\s~^]+$")
 #: The margin of an exception group.
@@ -200,9 +202,11 @@ class _Cutter:
                 self.without_margin(place + 1)
             place += 1
             files: list[str] = []
+            functions: list[str] = []
             while place < limit and self.frame(place, limit):
                 if found := _FRAME.match(self.texts[place]):
                     files.append(_path(found[1]))
+                    functions.append(found[2] or "")
                     place += self.dedented(place, limit)
                 elif not self.texts[place].strip() and not self.goes_on(place + 1, limit):
                     break
@@ -212,7 +216,7 @@ class _Cutter:
             found = _EXCEPTION.match(self.texts[place])
             if found is None:
                 return place
-            exception = Exc(found["type"], found["message"] or "", place, files)
+            exception = Exc(found["type"], found["message"] or "", place, files, functions)
             into.append(exception)
             place = self.rest_of_message(place + 1, limit, exception)
             after = self.chained(place, limit)
@@ -244,6 +248,8 @@ class _Cutter:
             text = self.texts[place]
             pause = self.pause(place)
             if not text.strip() or head_of(text) is not None or _TRACEBACK.match(text) or _USAGE.match(text):
+                break
+            if _ENDED.search(text):
                 break
             if pause is not None and pause >= LINE_BY_LINE:
                 break

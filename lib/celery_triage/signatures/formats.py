@@ -25,6 +25,16 @@ _RABBIT = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3,6}(?:[+-]\d\d:\d\d)?
 _RABBIT_OLD = re.compile(r"\**=(ERROR|WARNING|INFO|CRASH|SUPERVISOR|PROGRESS) REPORT==== .{1,60} ===")
 #: PostgreSQL's words without its time, as ``psql`` or a client shows them; ``ERROR:`` alone is anybody's.
 _POSTGRES_BARE = re.compile(r" {0,4}(?:(LOG|FATAL|PANIC|DETAIL|HINT):  ?|(ERROR|WARNING):  )(?=[A-Za-z\"])")
+#: MySQL and MariaDB: the number of a thread, or the image's entrypoint, tells them from an application.
+_MYSQL = re.compile(
+    r"(?:\d{4}-\d\d-\d\d[T ]|\d{6} ) ?\d{1,2}:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)?"
+    r"(?: (?:\d+|0x\w+) \[(Note|Warning|ERROR|System)\] | \[(Note|Warn|ERROR)\] \[Entrypoint\]: )"
+)
+#: A logger of Celery's and no level, as some applications format records.
+_LEVELLESS = re.compile(
+    r"(?:celery\.(?:worker|beat|app|bootsteps|concurrency|backends|utils|pool|redirected|task)(?:\.[a-z_]+)*"
+    r"|kombu\.(?:connection|common|pidbox|transport)(?:\.[a-z_]+)*|multiprocessing): (?=\S)"
+)
 _ANY_LEVEL = "DEBUG|INFO|WARN|WARNING|ERROR|CRITICAL|FATAL"
 _OTHER = re.compile(
     r"(?:\[?\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d[.,\d]*\S{0,6}\s"
@@ -62,6 +72,8 @@ _LEVELS = {
     "DETAIL": "INFO",
     "STATEMENT": "INFO",
     "NOTICE": "INFO",
+    "NOTE": "INFO",
+    "SYSTEM": "INFO",
     "CONTEXT": "INFO",
 }
 #: A class and its number, as beat shows what ended it: ``<class '_gdbm.error'>: error(13, 'Permission
@@ -85,12 +97,20 @@ _CUT_REPR = re.compile(r"<class '[\w.]+'>: (?P<type>\w+)\([\"'](?P<message>.{8,}
 @dataclass
 class Exc:
     """One exception of a traceback: its type and message, the 0-based place of its line, the files of its
-    frames (the last one raised it), and whether a direct cause stands before it."""
+    frames and their functions (the last one raised it)."""
 
     type: str
     message: str
     place: int
     files: list[str] = field(default_factory=list)
+    functions: list[str] = field(default_factory=list)
+
+    @property
+    def imported(self) -> str:
+        """The file of the module whose import raised it; empty where none was being imported, or only the one
+        that the interpreter was started with."""
+        inside = (at for at in range(len(self.functions) - 1, 0, -1) if self.functions[at] == "<module>")
+        return next((self.files[at] for at in inside if not self.files[at].startswith("<frozen ")), "")
 
     @property
     def text(self) -> str:
@@ -101,7 +121,7 @@ class Exc:
 @dataclass
 class Block:
     """Lines that belong together: ``begin`` to ``end`` (0-based, half open). ``kind``: record, traceback,
-    usage or line. ``source``: celery, flower, postgres, redis, rabbitmq, app or empty. ``message``: a
+    usage or line. ``source``: celery, flower, postgres, mysql, redis, rabbitmq, app or empty. ``message``: a
     record's text without its head and traceback, a usage error's sentence, a line."""
 
     kind: str
@@ -134,12 +154,17 @@ def head(text: str) -> Block | None:
             return Block("record", 0, 0, text[found.end() :], "redis", _LEVELS[found[1]])
         if found := _RABBIT.match(text):
             return Block("record", 0, 0, text[found.end() :], "rabbitmq", found[1].upper())
+        if found := _MYSQL.match(text):
+            level = (found[1] or found[2]).upper()
+            return Block("record", 0, 0, text[found.end() :], "mysql", _LEVELS.get(level, level))
     if first in ("=", "*") and (found := _RABBIT_OLD.match(text)):
         level = {"CRASH": "ERROR", "SUPERVISOR": "ERROR", "PROGRESS": "INFO"}.get(found[1], found[1])
         return Block("record", 0, 0, text[found.end() :], "rabbitmq", level)
     if first.isdigit() or first in "DIWEC:":
         if found := _CELERY_CUT.match(text):
             return Block("record", 0, 0, text[found.end() :], "celery", found[1], found[2])
+    if first in ("c", "k", "m") and (found := _LEVELLESS.match(text)):
+        return Block("record", 0, 0, text[found.end() :], "celery", "", "MainProcess")
     if (first.isdigit() or first in "[DIWEC{") and (found := _OTHER.match(text[:LONGEST_HEAD])):
         return _applications(text, found)
     return None

@@ -31,12 +31,15 @@ CONTEXTS = ("death", "running", "task", "logged", "quoted")
 MOST_PLACES = 200
 
 _LOADING = re.compile(r"While trying to load the module (\S+) the following error occurred")
+_NOT_FOUND = re.compile(r"(?:ModuleNotFoundError|ImportError): No module named '?([\w.-]+)'?$")
 _MISSING = re.compile(r"ModuleNotFoundError: No module named '([^']+)'")
 #: Python's and kombu's own machinery of importing, and Python's of sockets: they raise for others.
 _IMPORTING = re.compile(
     r"<frozen (?!os>)|/importlib/__init__\.py$|/kombu/utils/imports\.py$|/celery/utils/imports\.py$"
     r"|/(?:socket|ssl|selectors)\.py$"
 )
+#: The package that a file is of.
+_PACKAGE = re.compile(r"/(?:site|dist)-packages/(\w+)")
 #: Where the environment of the process is looked up: a KeyError from there names a variable.
 _ENVIRONMENT = re.compile(r"/os\.py$|<frozen os>$")
 _BARE = re.compile(
@@ -185,7 +188,9 @@ class _Finder:
         elif block.kind == "ignored":
             self.text("line", block.message, "running", block.place)
         elif block.kind == "traceback":
-            self.exceptions(block, "task" if in_task(block) else self.ends(number))
+            context = "task" if in_task(block) else self.ends(number)
+            if not self.application(block, context) and not self.exceptions(block, context):
+                self.importing(block, context)
         elif block.kind == "line":
             context = "task" if self.of_next_task(number) else self.ends(number)
             if event := _EVENT.match(block.message):
@@ -194,6 +199,8 @@ class _Finder:
                 self.record(number, block)
             elif not self.text("line", block.message, context, block.place) and not self.bare(block, context):
                 self.text("postgres", _PROGRAM.sub("", block.message), context, block.place, start=True)
+        elif block.source == "mysql":
+            self.text("line", block.message, "running", block.place, anywhere=True)
         elif block.source in ("postgres", "redis", "rabbitmq"):
             self.text(block.source, block.message, "running", block.place)
         else:
@@ -286,6 +293,27 @@ class _Finder:
         return any(self.exception(exception, context, general=False) for exception in chain) or (
             general and any(self.exception(exception, context) for exception in chain)
         )
+
+    def application(self, block: Block, context: str) -> bool:
+        """Older versions raise where newer ones say that the module of -A is not there."""
+        last = block.exceptions[-1] if block.exceptions else None
+        missing = _NOT_FOUND.match(last.text) if last is not None else None
+        if last is None or missing is None or "find_app" not in last.functions or last.imported:
+            return False
+        text = f"Unable to load celery application. The module {missing[1]} was not found."
+        return self.text("usage", text, context, last.place)
+
+    def importing(self, block: Block, context: str) -> bool:
+        """An exception that no signature knows, raised while a module was imported: what cannot be loaded is
+        known all the same."""
+        for exception in reversed(block.exceptions) if context != "task" else ():
+            if file := exception.imported:
+                package = _PACKAGE.search(file)
+                where = f"package {package[1]}" if package else f"inside {file}"
+                text = f"{where}: {exception.text}"
+                if self.text("usage", text, context, exception.place):
+                    return True
+        return False
 
     def exception(self, exception: Exc, context: str, *, general: bool = True) -> bool:
         for text in _readings(exception.text):

@@ -54,6 +54,7 @@ OWN = (
     "Task queue",
     "Heartbeat",
     "pidbox received method",
+    "pidbox command error",
     "Connected to",
     "RuntimeWarning",
     "Unknown task",

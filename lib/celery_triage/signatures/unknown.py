@@ -35,7 +35,7 @@ _VARIABLE = (
 class Shape:
     """Errors of one shape: how the first one reads, how often, the 1-based numbers of the lines (the first
     200), the times of the first and last. ``context``: ``task`` for what a task raised in a worker that
-    goes on."""
+    goes on. ``source``: whose record it is, as a Block has it."""
 
     shape: str
     text: str
@@ -45,6 +45,7 @@ class Shape:
     first: str | None
     last: str | None
     context: str = "process"
+    source: str = ""
 
 
 def unrecognised(
@@ -71,25 +72,26 @@ def unknown_blocks(
     """The same for lines that were cut into blocks and matched already; ``known``: the 0-based places of the
     lines that say something known."""
     groups: dict[tuple[str, str, str], list[int]] = {}
-    texts: dict[tuple[str, str, str], str] = {}
+    firsts: dict[tuple[str, str, str], tuple[str, str]] = {}
     for block in cut:
         said = _error(block)
         if said is None or any(place in known for place in range(block.begin, block.end)):
             continue
         text, level = said
         key = (shape_of(text), level, "task" if _is_of_task(block) else "process")
-        groups.setdefault(key, []).append(block.place)
-        texts.setdefault(key, text)
+        groups.setdefault(key, []).append(block.exceptions[-1].place if block.exceptions else block.place)
+        firsts.setdefault(key, (text, block.source))
     shapes = [
         Shape(
             key[0],
-            texts[key][:500],
+            firsts[key][0][:500],
             key[1],
             len(places),
             tuple(place + first_line for place in places[:200]),
             told[places[0]][0] or None,
             told[places[-1]][0] or None,
             key[2],
+            firsts[key][1],
         )
         for key, places in groups.items()
     ]
@@ -115,10 +117,10 @@ def _error(block: Block) -> tuple[str, str] | None:
         return block.message, "WARNING"
     if block.exceptions:
         last = block.exceptions[-1].text
-        if block.kind == "record" and block.level not in _BAD and block.level != "WARNING":
+        if block.kind == "record" and block.level and block.level not in (*_BAD, "WARNING"):
             return None
         return last, block.level or "ERROR"
-    if block.kind == "record":
+    if block.kind == "record" and block.level:
         return (block.message, block.level) if block.level in _BAD else None
     if block.kind == "usage":
         return (block.message, "ERROR") if block.message else None

@@ -38,7 +38,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
          "loads(b'x', 'application/x-python-serialize', 'binary', accept=['json'])"],
     ),
     "not-serialisable": ([], ["python3", "-c", APP + "app.send_task('shop.tasks.send', args=[object()])"]),
-    "timezone-settings": ([], ["python3", "-c", APP + "app.conf.timezone = 'Europe/Nowhere'\napp.now()"]),
+    "timezone-unknown": ([], ["python3", "-c", APP + "app.conf.timezone = 'Europe/Nowhere'\napp.now()"]),
     "disk-full-python": (
         ["--tmpfs", "/small:size=4k,mode=1777"],
         ["python3", "-c", "file = open('/small/report.csv', 'wb', 0)\nwhile True: file.write(b'x' * 4096)"],
