@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from celery_triage.signatures.blocks import CHAINED
+from celery_triage.signatures.tracebacks import CHAINED
 
 _MESSAGE = ("message", "msg", "event", "MESSAGE", "log", "text")
 _LEVEL = ("level", "levelname", "severity", "log.level", "error_severity", "lvl", "loglevel", "PRIORITY")

@@ -12,6 +12,15 @@ from datetime import datetime
 
 from celery_triage.signatures.formats import Block, Exc, bare
 from celery_triage.signatures.formats import head as head_of
+from celery_triage.signatures.printed import joined
+from celery_triage.signatures.tracebacks import (
+    CHAINED,
+    EXCEPTION,
+    FRAME,
+    NAMED,
+    TRACEBACK,
+    path_of,
+)
 
 #: A logger writes one record at once: lines that come later than this after the line before are not of it. A
 #: usage error and a dying interpreter write line by line, and a CPU limit may hold them up between two lines.
@@ -21,20 +30,8 @@ LINE_BY_LINE = 2.0
 #: Of longer lines only so much is looked at (characters).
 LONGEST = 4000
 
-_TRACEBACK = re.compile(r"(?: *[|+] *)?(?:Exception Group )?Traceback \(most recent call last\):\s*$")
-CHAINED = (
-    "During handling of the above exception, another exception occurred:",
-    "The above exception was the direct cause of the following exception:",
-)
-_EXCEPTION = re.compile(r"(?P<type>[A-Za-z_][\w.]*)(?:: (?P<message>.*)|:?$)")
 #: What Python says of an exception that ends nothing.
 _IGNORED = re.compile(r"Exception ignored in: |Exception in thread ")
-#: An exception by its name alone, as nothing else is written.
-_NAMED = re.compile(
-    r"(?:[A-Za-z_]\w*\.)*(?:[A-Z]\w*(?:Error|Exception|Exit|Interrupt|Warning|NotFound|Refused|Denied|Lost"
-    r"|Exceeded|Registered|Disallowed|Mismatch|Conflict)|(?<=\.)[A-Z]\w+)(?:: .*|:?$)|_?[gn]?dbm\.error: .+"
-)
-_FRAME = re.compile(r'\s*File "([^"]*)", line \d+(?:, in (\S+))?')
 #: What Compose writes behind a process's last words.
 _ENDED = re.compile(r" exited with code \d+\s*$")
 #: What marks a place in the source line above.
@@ -72,7 +69,7 @@ class _Cutter:
             block = self.block(place)
             found.append(block)
             place = block.end
-        return _joined(found)
+        return joined(found)
 
     def block(self, place: int) -> Block:
         text = self.texts[place]
@@ -80,22 +77,22 @@ class _Cutter:
         if head is not None:
             return self.record(place, head)
         ignored = (
-            _IGNORED.match(text) and place + 1 < len(self.texts) and _TRACEBACK.match(self.texts[place + 1])
+            _IGNORED.match(text) and place + 1 < len(self.texts) and TRACEBACK.match(self.texts[place + 1])
         )
-        if ignored or _TRACEBACK.match(text) or self.cut_traceback(place):
+        if ignored or TRACEBACK.match(text) or self.cut_traceback(place):
             block = Block(
                 "ignored" if ignored else "traceback", place, place + 1, text if ignored else "", place=place
             )
             into = block.exceptions
             # Of a traceback whose beginning was cut off the first line is a frame, or of one.
-            before = place + 1 if ignored else place if _TRACEBACK.match(text) else place - 1
+            before = place + 1 if ignored else place if TRACEBACK.match(text) else place - 1
             block.end = self.traceback(before, into, len(self.texts))
             return block
         if _USAGE.match(text) or MISPLACED.match(text) or self.refused(place):
             return self.usage(place)
-        if place + 1 < len(self.texts) and _NAMED.match(text) and _FRAME.match(self.texts[place + 1]):
+        if place + 1 < len(self.texts) and NAMED.match(text) and FRAME.match(self.texts[place + 1]):
             return self.turned(place)
-        if _NAMED.match(text) and text.endswith(":") and place + 1 < len(self.texts):
+        if NAMED.match(text) and text.endswith(":") and place + 1 < len(self.texts):
             block = Block("traceback", place, place + 1, place=place)
             block.exceptions.append(Exc(text.rstrip(":"), "", place))
             block.end = self.rest_of_message(place + 1, len(self.texts), block.exceptions[0])
@@ -114,10 +111,10 @@ class _Cutter:
         name, _, message = self.texts[place].partition(": ")
         block = Block("traceback", place, place + 1, place=place)
         end, files = place + 1, []
-        while end < len(self.texts) and (self.texts[end][:1] in (" ", "\t") or _FRAME.match(self.texts[end])):
-            if found := _FRAME.match(self.texts[end]):
+        while end < len(self.texts) and (self.texts[end][:1] in (" ", "\t") or FRAME.match(self.texts[end])):
+            if found := FRAME.match(self.texts[end]):
                 # These services leave out where the packages lie.
-                files.append("/" + _path(found[1]).lstrip("/"))
+                files.append("/" + path_of(found[1]).lstrip("/"))
             end += 1
         block.exceptions.append(Exc(name.rstrip(":"), message, place, files))
         block.end = end
@@ -134,10 +131,10 @@ class _Cutter:
     def cut_traceback(self, place: int) -> bool:
         """Whether a line is of a traceback whose beginning was cut off, as at the front of a log's tail."""
         first = self.texts[:3]
-        if place or _NAMED.match(first[0]):
+        if place or NAMED.match(first[0]):
             return False
-        begun = next((at for at, text in enumerate(first) if _TRACEBACK.match(text)), len(first))
-        return any(_FRAME.match(text) for text in first[:begun])
+        begun = next((at for at, text in enumerate(first) if TRACEBACK.match(text)), len(first))
+        return any(FRAME.match(text) for text in first[:begun])
 
     def record(self, place: int, head: Block) -> Block:
         """A record's own lines: up to the next head, a pause, another stream or a usage error."""
@@ -148,7 +145,7 @@ class _Cutter:
         words = [head.message]
         at = place + 1
         while at < end:
-            if _TRACEBACK.match(self.texts[at]):
+            if TRACEBACK.match(self.texts[at]):
                 at = self.traceback(at, head.exceptions, end)
             else:
                 if len(words) < 40:
@@ -168,7 +165,7 @@ class _Cutter:
             return False
         if pause is not None and pause >= TOGETHER:
             return False
-        if not _TRACEBACK.match(text):
+        if not TRACEBACK.match(text):
             return True
         # Only records of errors, and of tasks that are tried again, come with a traceback. One that nobody
         # caught is the process's end, whatever was logged before it.
@@ -180,9 +177,9 @@ class _Cutter:
         where the exception was caught, a function in nearly all cases."""
         first, begun = "", False
         for text in self.texts[place : place + LONGEST_CHAIN]:
-            if _TRACEBACK.match(text):
+            if TRACEBACK.match(text):
                 first, begun = "", True
-            elif begun and _FRAME.match(text):
+            elif begun and FRAME.match(text):
                 first, begun = text, False
             elif head_of(text) is not None:
                 break
@@ -204,8 +201,8 @@ class _Cutter:
             files: list[str] = []
             functions: list[str] = []
             while place < limit and self.frame(place, limit):
-                if found := _FRAME.match(self.texts[place]):
-                    files.append(_path(found[1]))
+                if found := FRAME.match(self.texts[place]):
+                    files.append(path_of(found[1]))
                     functions.append(found[2] or "")
                     place += self.dedented(place, limit)
                 elif not self.texts[place].strip() and not self.goes_on(place + 1, limit):
@@ -213,7 +210,7 @@ class _Cutter:
                 place += 1
             if place >= limit or head_of(self.texts[place]) is not None:
                 return place  # cut off
-            found = _EXCEPTION.match(self.texts[place])
+            found = EXCEPTION.match(self.texts[place])
             if found is None:
                 return place
             exception = Exc(found["type"], found["message"] or "", place, files, functions)
@@ -227,7 +224,7 @@ class _Cutter:
     def frame(self, place: int, limit: int) -> bool:
         """Whether a line is of a traceback's frames."""
         text = self.texts[place]
-        return text[:1] in (" ", "\t", "", "|") or bool(_FRAME.match(text) or _MARKERS.match(text))
+        return text[:1] in (" ", "\t", "", "|") or bool(FRAME.match(text) or _MARKERS.match(text))
 
     def dedented(self, place: int, limit: int) -> int:
         """1 where the source line of a frame follows without its indentation, which some viewer took away."""
@@ -235,11 +232,11 @@ class _Cutter:
             return 0
         text = self.texts[place + 1]
         mine = text.strip() and text[:1] not in (" ", "\t") and head_of(text) is None
-        return int(bool(mine) and not (_FRAME.match(text) or _NAMED.match(text) or _TRACEBACK.match(text)))
+        return int(bool(mine) and not (FRAME.match(text) or NAMED.match(text) or TRACEBACK.match(text)))
 
     def goes_on(self, place: int, limit: int) -> bool:
         """Whether more of a traceback's frames follow a blank line."""
-        return place < limit and bool(_FRAME.match(self.texts[place]))
+        return place < limit and bool(FRAME.match(self.texts[place]))
 
     def rest_of_message(self, place: int, limit: int, exception: Exc) -> int:
         """The further lines of an exception's message: up to a blank line, a head, another traceback."""
@@ -247,7 +244,7 @@ class _Cutter:
         while place < limit and len(more) < 30:
             text = self.texts[place]
             pause = self.pause(place)
-            if not text.strip() or head_of(text) is not None or _TRACEBACK.match(text) or _USAGE.match(text):
+            if not text.strip() or head_of(text) is not None or TRACEBACK.match(text) or _USAGE.match(text):
                 break
             if _ENDED.search(text):
                 break
@@ -267,7 +264,7 @@ class _Cutter:
                 at += 1
                 while at < limit and not self.texts[at].strip():
                     at += 1
-                return at if at < limit and _TRACEBACK.match(self.texts[at]) else None
+                return at if at < limit and TRACEBACK.match(self.texts[at]) else None
             if text:
                 return None
             at += 1
@@ -288,7 +285,7 @@ class _Cutter:
                 block.program = found[1]
             if seen < 0 and (text.startswith("Error:") or (at == place and self.refused(place))):
                 seen = at
-            if _TRACEBACK.match(text):
+            if TRACEBACK.match(text):
                 at = self.traceback(at, block.exceptions, len(self.texts))
                 continue
             if seen < 0 and at - place > 12 and block.program:
@@ -302,64 +299,3 @@ class _Cutter:
             words = [text.strip() for text in self.texts[seen : min(block.end, seen + 12)]]
             block.message = " ".join(word for word in words if word)[:LONGEST]
         return block
-
-
-def _joined(found: list[Block]) -> list[Block]:
-    """Celery's beat and worker turn what is printed into records, one for each ``write``: a traceback that
-    is printed so becomes hundreds of them. They are put together again; where the block before shows its
-    exception already, they belong to that."""
-    kept: list[Block] = []
-    run: list[Block] = []
-    for number, block in enumerate(found):
-        printed = _is_printed(block)
-        begins = printed and (
-            block.message.startswith("Traceback (most recent call last):")
-            or _FRAME.match(block.message) is not None
-            or _names(block.message, found[number + 1 : number + 2])
-        )
-        if begins or (run and printed):
-            run.append(block)
-            continue
-        _put(kept, run)
-        run = []
-        kept.append(block)
-    _put(kept, run)
-    return kept
-
-
-def _is_printed(block: Block) -> bool:
-    return block.kind == "record" and block.source == "celery" and block.level == "WARNING"
-
-
-def _names(message: str, after: Sequence[Block]) -> bool:
-    """Whether a printed record is the last line of a traceback whose rest was cut away: what is printed
-    behind it shows that more of it was printed."""
-    following = after[0].message.strip() if after and _is_printed(after[0]) else ""
-    if not _NAMED.match(message.split("\n", 1)[0]):
-        return False
-    return following == ":" or following in CHAINED or "dbm.error: " in message
-
-
-def _put(kept: list[Block], run: list[Block]) -> None:
-    """Add a traceback that was printed as records: its last exception is type, colon and message, one write
-    each."""
-    if not run:
-        return
-    if kept and kept[-1].exceptions:
-        kept[-1].end = run[-1].end
-        return
-    whole = Block("traceback", run[0].begin, run[-1].end, source="celery", place=run[0].begin)
-    files = [_path(found[1]) for found in (_FRAME.match(block.message) for block in run) if found]
-    for place, block in enumerate(run):
-        after = [one.message for one in run[place + 1 : place + 3]]
-        if len(after) == 2 and after[0].strip() == ":" and _EXCEPTION.fullmatch(block.message.strip()):
-            whole.exceptions.append(Exc(block.message.strip(), after[1], block.begin, files))
-        elif _NAMED.match(block.message.split("\n", 1)[0]):  # one write for each line
-            name, _, message = block.message.partition(": ")
-            whole.exceptions.append(Exc(name.rstrip(":\n"), message, block.begin, files))
-    kept.append(whole)
-
-
-def _path(file: str) -> str:
-    """A frame's file, with the same separators on every system."""
-    return file.replace("\\", "/")

@@ -10,6 +10,7 @@ from functools import lru_cache
 from celery_triage.signatures.blocks import MISPLACED, blocks
 from celery_triage.signatures.catalogue import Signature, catalogue
 from celery_triage.signatures.formats import Block, Exc, from_repr
+from celery_triage.signatures.loading import importing, missing, raised_in, refused
 from celery_triage.signatures.sieve import Sieve
 from celery_triage.signatures.speakers import (
     DEATHS,
@@ -30,18 +31,6 @@ CONTEXTS = ("death", "running", "task", "logged", "quoted")
 #: Of more places than that only the first and the last ones are kept.
 MOST_PLACES = 200
 
-_LOADING = re.compile(r"While trying to load the module (\S+) the following error occurred")
-_NOT_FOUND = re.compile(r"(?:ModuleNotFoundError|ImportError): No module named '?([\w.-]+)'?$")
-_MISSING = re.compile(r"ModuleNotFoundError: No module named '([^']+)'")
-#: Python's and kombu's own machinery of importing, and Python's of sockets: they raise for others.
-_IMPORTING = re.compile(
-    r"<frozen (?!os>)|/importlib/__init__\.py$|/kombu/utils/imports\.py$|/celery/utils/imports\.py$"
-    r"|/(?:socket|ssl|selectors)\.py$"
-)
-#: The package that a file is of.
-_PACKAGE = re.compile(r"/(?:site|dist)-packages/(\w+)")
-#: Where the environment of the process is looked up: a KeyError from there names a variable.
-_ENVIRONMENT = re.compile(r"/os\.py$|<frozen os>$")
 _BARE = re.compile(
     r"(?P<type>[A-Za-z_][\w.]{0,120}(?:Error|Exception|NotFound|Refused|Disallowed|Registered|Exceeded|Mismatch"
     r"|Conflict|Full|Login|Failed|Forbidden|Locked|gaierror)|(?:[a-z_]\w{0,60}\.){1,6}(?:[A-Z]\w{1,60}|error)"
@@ -189,8 +178,12 @@ class _Finder:
             self.text("line", block.message, "running", block.place)
         elif block.kind == "traceback":
             context = "task" if in_task(block) else self.ends(number)
-            if not self.application(block, context) and not self.exceptions(block, context):
-                self.importing(block, context)
+            if (
+                not self.any_of(missing(block), context)
+                and not self.exceptions(block, context)
+                and context != "task"
+            ):
+                self.any_of(importing(block), context)
         elif block.kind == "line":
             context = "task" if self.of_next_task(number) else self.ends(number)
             if event := _EVENT.match(block.message):
@@ -221,15 +214,8 @@ class _Finder:
         if block.place != block.begin and MISPLACED.match(first):
             # This is closer than that the option is unknown there.
             self.text("usage", first, context, block.begin)
-        loading = _LOADING.search(block.message)
-        for exception in reversed(block.exceptions) if loading else ():
-            found = _MISSING.match(exception.text)
-            itself = found is not None and f"{loading[1]}.".startswith(f"{found[1]}.")
-            text = f"{'-A' if itself else 'inside'} {loading[1]}: {exception.text}"
-            if _ENVIRONMENT.search(_raised_in(exception)) and exception.text.startswith("KeyError: "):
-                text = f"environment of {loading[1]}: {exception.text}"
-            if self.text("usage", text, context, exception.place):
-                return
+        if self.any_of(refused(block), context):
+            return
         if block.message and (not block.program or _CELERYS.search(block.program)):
             self.text("usage", block.message, context, block.place)
 
@@ -294,33 +280,16 @@ class _Finder:
             general and any(self.exception(exception, context) for exception in chain)
         )
 
-    def application(self, block: Block, context: str) -> bool:
-        """Older versions raise where newer ones say that the module of -A is not there."""
-        last = block.exceptions[-1] if block.exceptions else None
-        missing = _NOT_FOUND.match(last.text) if last is not None else None
-        if last is None or missing is None or "find_app" not in last.functions or last.imported:
-            return False
-        text = f"Unable to load celery application. The module {missing[1]} was not found."
-        return self.text("usage", text, context, last.place)
-
-    def importing(self, block: Block, context: str) -> bool:
-        """An exception that no signature knows, raised while a module was imported: what cannot be loaded is
-        known all the same."""
-        for exception in reversed(block.exceptions) if context != "task" else ():
-            if file := exception.imported:
-                package = _PACKAGE.search(file)
-                where = f"package {package[1]}" if package else f"inside {file}"
-                text = f"{where}: {exception.text}"
-                if self.text("usage", text, context, exception.place):
-                    return True
-        return False
+    def any_of(self, told: Iterable[tuple[str, int]], context: str) -> bool:
+        """The first known one of some sentences about the loading of the application."""
+        return any(self.text("usage", text, context, place) for text, place in told)
 
     def exception(self, exception: Exc, context: str, *, general: bool = True) -> bool:
         for text in _readings(exception.text):
             for signature in self.through("exception", text):
                 if signature.needs not in text or (signature.general and not general):
                     continue
-                if signature.files is not None and not signature.files.search(_raised_in(exception)):
+                if signature.files is not None and not signature.files.search(raised_in(exception)):
                     continue
                 if found := signature.pattern.search(text):
                     self.add(signature, found, context, exception.place)
@@ -369,12 +338,6 @@ def _readings(text: str) -> tuple[str, ...]:
     if "\n" not in text:
         return (text,)
     return (text, text.replace("\n", " "), text.replace("\n", ""))
-
-
-def _raised_in(exception: Exc) -> str:
-    """The file whose frame raised it; the machinery of importing and of sockets, which raises for others, is
-    left out. Empty without a traceback."""
-    return next((file for file in reversed(exception.files) if not _IMPORTING.search(file)), "")
 
 
 def _shows_life(block: Block) -> bool:

@@ -6,11 +6,12 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from celery_triage.signatures.blocks import CHAINED, blocks
+from celery_triage.signatures.blocks import blocks
 from celery_triage.signatures.catalogue import Signature
 from celery_triage.signatures.formats import Block
 from celery_triage.signatures.matching import match_blocks
 from celery_triage.signatures.speakers import in_pool, in_task, is_task
+from celery_triage.signatures.tracebacks import CHAINED
 
 _BAD = ("ERROR", "CRITICAL", "FATAL", "PANIC")
 _LINE = re.compile(
