@@ -308,7 +308,7 @@ def _unrecognised(judged: Judged, subject: Subject, unknown: Unrecognised) -> No
         and working < unknown.lines[-1]
         and shape.level in ("ERROR", "CRITICAL", "FATAL")
         and (not unknown.logged or very_last)
-        and any(line in subject.tail for line in unknown.lines)
+        and (unknown.deadly or unknown.end in subject.tail)
     )
     judged.strange.append(
         Strange(

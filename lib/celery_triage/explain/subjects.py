@@ -89,9 +89,10 @@ class Said:
 
 @dataclass
 class Unrecognised:
-    """Lines of one shape that look like errors and that nothing recognises."""
+    """Lines of one shape that look like errors and that nothing recognises; ``end``: where the last ends."""
 
     shape: Shape
+    end: int = 0
     count: int = 0
     lines: list[int] = field(default_factory=list)
 
@@ -99,6 +100,11 @@ class Unrecognised:
     def logged(self) -> bool:
         """Whether an application's logger wrote them, which goes on."""
         return self.shape.source == "app"
+
+    @property
+    def deadly(self) -> bool:
+        """Whether Celery says in them that it ends."""
+        return self.shape.text.startswith(DEATHS)
 
 
 @dataclass
@@ -169,7 +175,7 @@ class Subject:
             places = [numbers[line - 1] for line in match.lines]
             self.add(match, places, lines[match.lines[-1] - 1][2])
         for shape in unknown_blocks(lines, cut, known):
-            self.group(shape, [numbers[line - 1] for line in shape.lines])
+            self.group(shape, [numbers[line - 1] for line in shape.lines], numbers[shape.end - 1])
 
     def add(self, match: Match, places: list[int], last_text: str) -> None:
         # Whether a process ended with its words is only sure once the whole log was read: see ``judging``.
@@ -180,13 +186,14 @@ class Subject:
             return
         self.said.setdefault(key, Said(match)).more(match, places, last_text)
 
-    def group(self, shape: Shape, places: list[int]) -> None:
+    def group(self, shape: Shape, places: list[int], end: int) -> None:
         key = (shape.shape, shape.context)
         if key not in self.unknown and len(self.unknown) >= MOST_KINDS:
             self.dropped += shape.count
             return
         kept = self.unknown.setdefault(key, Unrecognised(shape))
         kept.count += shape.count
+        kept.end = end
         _add(kept.lines, places)
 
 

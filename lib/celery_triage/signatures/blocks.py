@@ -151,6 +151,8 @@ class _Cutter:
                 if len(words) < 40:
                     words.append(self.texts[at])
                 at += 1
+        if not head.message.strip() and head.source == "rabbitmq" and end > place + 1:
+            head.place = place + 1  # its head says nothing but the time
         head.message = "\n".join(words)[:LONGEST]
         return head
 
@@ -200,11 +202,13 @@ class _Cutter:
             place += 1
             files: list[str] = []
             functions: list[str] = []
+            source = ""
             while place < limit and self.frame(place, limit):
                 if found := FRAME.match(self.texts[place]):
                     files.append(path_of(found[1]))
                     functions.append(found[2] or "")
                     place += self.dedented(place, limit)
+                    source = self.texts[place + 1] if place + 1 < limit else ""
                 elif not self.texts[place].strip() and not self.goes_on(place + 1, limit):
                     break
                 place += 1
@@ -213,7 +217,7 @@ class _Cutter:
             found = EXCEPTION.match(self.texts[place])
             if found is None:
                 return place
-            exception = Exc(found["type"], found["message"] or "", place, files, functions)
+            exception = Exc(found["type"], found["message"] or "", place, files, functions, source)
             into.append(exception)
             place = self.rest_of_message(place + 1, limit, exception)
             after = self.chained(place, limit)

@@ -11,7 +11,7 @@ _CELERY = re.compile(
 )
 #: The same, its beginning lost where it was copied.
 _CELERY_CUT = re.compile(
-    r"(?:[\d: ,-]{0,24}: )?(DEBUG|INFO|WARNING|ERROR|CRITICAL)/"
+    r"(?:\[ {0,8}|[\d: ,-]{0,24}: )?(DEBUG|INFO|WARNING|ERROR|CRITICAL)/"
     r"(MainProcess|Beat|(?:Fork|Spawn)?PoolWorker-\d+(?::\d+)?|MainThread)\] ?"
 )
 _TORNADO = re.compile(r"\[([DIWEC]) (\d{6} \d\d:\d\d:\d\d) (\w+:\d+)\] ?")
@@ -41,7 +41,7 @@ _OTHER = re.compile(
     rf"(?:.{{0,60}}?\b(?P<a>{_ANY_LEVEL})\b|.{{0,160}}? - (?P<f>{_ANY_LEVEL})(?= - ))"
     r"|(?P<b>DEBUG|INFO|WARNING|ERROR|CRITICAL):[\w.-]+:"
     rf"|\[?(?P<d>{_ANY_LEVEL})\]?:? {{1,9}}\[?\d{{4}}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[.,\d]*\]?"
-    rf"|\d\d:\d\d:\d\d(?:[.,]\d+)? [|\[]? ?(?P<e>{_ANY_LEVEL})\b"
+    rf"|\d\d:\d\d:\d\d(?:[.,]\d+)? (?:\[\w{{1,20}}\] )?[|\[]? ?(?P<e>{_ANY_LEVEL})\b"
     r"|\{\"[^{}]{0,400}\"level(?:name)?\": ?\"(?P<c>\w+)\")",
     re.I,
 )
@@ -85,7 +85,7 @@ _CLASS = re.compile(
 _REPR = re.compile(
     r"(?P<type>[A-Za-z_]\w*(?:Error|Exception|Interrupt|Exit|NotFound|Refused|Denied|Lost|Mismatch"
     r"|Ready|Failed|Disallowed|Registered|Exceeded|Conflict|Closed|Forced|Configured))\("
-    r"(?:(?P<errno>\d{1,3}), )?(?P<quote>[\"'])(?P<message>.*)(?P=quote),?\)$",
+    r"(?:(?P<errno>\d{1,4}), )?(?P<quote>[\"'])(?P<message>.*)(?P=quote),?\)$",
     re.S,
 )
 
@@ -94,16 +94,22 @@ _REPR = re.compile(
 _CUT_REPR = re.compile(r"<class '[\w.]+'>: (?P<type>\w+)\([\"'](?P<message>.{8,})", re.S)
 
 
+_FROM = re.compile(r"\s*from ([\w.]{1,80}) import ")
+_NAME_ALONE = re.compile(r"cannot import name '?(\w+)'?")
+_MODULE_ALONE = re.compile(r"No module named '?(\w+)'?")
+
+
 @dataclass
 class Exc:
     """One exception of a traceback: its type and message, the 0-based place of its line, the files of its
-    frames and their functions (the last one raised it)."""
+    frames and their functions (the last one raised it), the source line of the last one."""
 
     type: str
     message: str
     place: int
     files: list[str] = field(default_factory=list)
     functions: list[str] = field(default_factory=list)
+    source: str = ""
 
     @property
     def imported(self) -> str:
@@ -114,8 +120,16 @@ class Exc:
 
     @property
     def text(self) -> str:
-        """As Python prints it: ``type: message``."""
-        return f"{self.type}: {self.message}" if self.message else self.type
+        """As Python prints it: ``type: message``. What an import that failed was asked for stands only in the
+        source line before Python 3.7 (``cannot import name 'x'``), and in part in Python 2 (``No module named
+        x`` for ``p.x``): it is put in."""
+        message = self.message
+        if message and "import" in self.source and (asked := _FROM.match(self.source)):
+            if name := _NAME_ALONE.fullmatch(message):
+                message = f"cannot import name '{name[1]}' from '{asked[1]}'"
+            elif (part := _MODULE_ALONE.fullmatch(message)) and asked[1].endswith(f".{part[1]}"):
+                return f"ModuleNotFoundError: No module named '{asked[1]}'"
+        return f"{self.type}: {message}" if message else self.type
 
 
 @dataclass
@@ -145,6 +159,8 @@ def head(text: str) -> Block | None:
             return Block("record", 0, 0, text[found.end() :], "celery", found[2], process)
         if found := _TORNADO.match(text):
             return Block("record", 0, 0, text[found.end() :], "flower", _LEVELS[found[1]])
+        if found := _CELERY_CUT.match(text):
+            return Block("record", 0, 0, text[found.end() :], "celery", found[1], found[2])
         if _GUNICORN.match(text):
             return None
     if first.isdigit():
@@ -201,4 +217,6 @@ def from_repr(text: str) -> tuple[str, str] | None:
     if found is None:
         return None
     message = found["message"].replace("\\n", "\n").replace("\\'", "'").replace('\\"', '"')
+    if found["errno"] and len(found["errno"]) == 4:  # a MySQL server's or client's
+        return found["type"], f'({found["errno"]}, "{message}")'
     return found["type"], f"[Errno {found['errno']}] {message}" if found["errno"] else message

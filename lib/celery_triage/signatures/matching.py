@@ -11,6 +11,7 @@ from celery_triage.signatures.blocks import MISPLACED, blocks
 from celery_triage.signatures.catalogue import Signature, catalogue
 from celery_triage.signatures.formats import Block, Exc, from_repr
 from celery_triage.signatures.loading import importing, missing, raised_in, refused
+from celery_triage.signatures.prefixed import FAR, is_prefix, own_words
 from celery_triage.signatures.sieve import Sieve
 from celery_triage.signatures.speakers import (
     DEATHS,
@@ -158,7 +159,7 @@ class _Finder:
         if signature.harmless and context == "death":
             context = "running"
         things = (value for name, value in sorted(found.groupdict().items()) if name.startswith("object"))
-        object_ = (next(filter(None, things), None) or signature.object).strip()
+        object_ = _unquoted((next(filter(None, things), None) or signature.object).strip())
         seen = self.seen.setdefault((signature.id, object_, context), _Seen(signature, object_, context))
         seen.count += 1
         self.known.add(place)
@@ -188,16 +189,40 @@ class _Finder:
             context = "task" if self.of_next_task(number) else self.ends(number)
             if event := _EVENT.match(block.message):
                 block.message = block.message[event.end() :]
-            if block.message.startswith(OWN_BARE):
+            if own := own_words(block.message):
+                block.kind, block.source, block.message = "record", "celery", own
                 self.record(number, block)
-            elif not self.text("line", block.message, context, block.place) and not self.bare(block, context):
-                self.text("postgres", _PROGRAM.sub("", block.message), context, block.place, start=True)
+            elif (
+                not self.text("line", block.message.lstrip(" "), context, block.place)
+                and not self.bare(block, context)
+                and not self.text(
+                    "postgres", _PROGRAM.sub("", block.message), context, block.place, start=True
+                )
+            ):
+                self.prefixed(block, context)
         elif block.source == "mysql":
             self.text("line", block.message, "running", block.place, anywhere=True)
         elif block.source in ("postgres", "redis", "rabbitmq"):
             self.text(block.source, block.message, "running", block.place)
         else:
+            if block.source == "app" and (own := own_words(block.message, logged=True)):
+                block.source, block.message = "celery", own
             self.record(number, block)
+
+    def prefixed(self, block: Block, context: str) -> None:
+        """What a line says behind a prefix that no format has."""
+        for where in ("message", "line", "redis", "postgres"):
+            for signature in self.through(where, block.message):
+                found = signature.pattern.search(block.message)
+                if (
+                    found
+                    and 0 < found.start() <= FAR
+                    and signature.needs in block.message
+                    and signature.files is None
+                    and is_prefix(block.message[: found.start()])
+                ):
+                    self.add(signature, found, context, block.place)
+                    return
 
     def of_next_task(self, number: int) -> bool:
         """Whether a line is the end of a cut traceback that the record below it tells as a task's."""
@@ -338,6 +363,11 @@ def _readings(text: str) -> tuple[str, ...]:
     if "\n" not in text:
         return (text,)
     return (text, text.replace("\n", " "), text.replace("\n", ""))
+
+
+def _unquoted(thing: str) -> str:
+    """A name without the marks of a text in Python 2 (``u'name'``)."""
+    return thing[2:-1] if thing.startswith(("u'", 'u"')) and thing[-1] == thing[1] else thing
 
 
 def _shows_life(block: Block) -> bool:

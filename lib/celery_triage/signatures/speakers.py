@@ -13,6 +13,7 @@ DEATHS = ("Unrecoverable error", "beat raised exception", "celerybeat raised exc
 OWN = (
     *DEATHS,
     "consumer: ",
+    "Consumer: ",
     "Failed operation",
     "Pool callback raised exception",
     "beat: ",
@@ -68,9 +69,18 @@ OWN_BARE = (
     "Can't decode message body: ",
     "Failed to capture events: ",
     "Error in timer: ",
+    "Consumer: Connection to broker lost",
 )
 #: What Celery says of itself in a pool process; all else there is the application's, whatever it looks like.
-OWN_IN_POOL = ("Failed operation",)
+OWN_IN_POOL = (
+    "Failed operation",
+    "Process Worker-",
+    "Process PoolWorker-",
+    "Process ForkPoolWorker-",
+    "child process exiting after exceeding memory limit",
+    "worker unable to determine memory usage",
+    "worker unable to determine worker memory usage",
+)
 OUTSIDE = re.compile(r"\S+celery/app/trace\.py:\d+: RuntimeWarning: Exception raised outside body: ")
 _POOL = re.compile(r"(?:Fork|Spawn)?(?:Pool)?Worker-\d")
 _TASK = re.compile(r"Task \S+\[[0-9a-f-]{8,40}\] ")

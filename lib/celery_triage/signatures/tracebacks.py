@@ -16,8 +16,13 @@ NAMED = re.compile(
     r"|Exceeded|Registered|Disallowed|Mismatch|Conflict)|(?<=\.)[A-Z]\w+)(?:: .*|:?$)|_?[gn]?dbm\.error: .+"
 )
 FRAME = re.compile(r'\s*File "([^"]*)", line \d+(?:, in (\S+))?')
+_PACKAGES = re.compile(
+    r"(?:celery|kombu|amqp|redis|billiard|vine|flower|django|sqlalchemy|psycopg2?|tornado)/"
+)
 
 
 def path_of(file: str) -> str:
-    """A frame's file, with the same separators on every system."""
-    return file.replace("\\", "/")
+    """A frame's file, with the same separators on every system. Who cut it off before a well-known package
+    finds that below a folder all the same."""
+    file = file.replace("\\", "/")
+    return f"/{file}" if _PACKAGES.match(file) else file

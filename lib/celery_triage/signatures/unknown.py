@@ -10,7 +10,7 @@ from celery_triage.signatures.blocks import blocks
 from celery_triage.signatures.catalogue import Signature
 from celery_triage.signatures.formats import Block
 from celery_triage.signatures.matching import match_blocks
-from celery_triage.signatures.speakers import in_pool, in_task, is_task
+from celery_triage.signatures.speakers import DEATHS, in_pool, in_task, is_task, of_main
 from celery_triage.signatures.tracebacks import CHAINED
 
 _BAD = ("ERROR", "CRITICAL", "FATAL", "PANIC")
@@ -36,7 +36,8 @@ _VARIABLE = (
 class Shape:
     """Errors of one shape: how the first one reads, how often, the 1-based numbers of the lines (the first
     200), the times of the first and last. ``context``: ``task`` for what a task raised in a worker that
-    goes on. ``source``: whose record it is, as a Block has it."""
+    goes on. ``source``: whose record it is, as a Block has it; ``end``: the 1-based number of the last line
+    of the last one."""
 
     shape: str
     text: str
@@ -47,6 +48,7 @@ class Shape:
     last: str | None
     context: str = "process"
     source: str = ""
+    end: int = 0
 
 
 def unrecognised(
@@ -74,6 +76,7 @@ def unknown_blocks(
     lines that say something known."""
     groups: dict[tuple[str, str, str], list[int]] = {}
     firsts: dict[tuple[str, str, str], tuple[str, str]] = {}
+    ends: dict[tuple[str, str, str], int] = {}
     for block in cut:
         said = _error(block)
         if said is None or any(place in known for place in range(block.begin, block.end)):
@@ -82,6 +85,7 @@ def unknown_blocks(
         key = (shape_of(text), level, "task" if _is_of_task(block) else "process")
         groups.setdefault(key, []).append(block.exceptions[-1].place if block.exceptions else block.place)
         firsts.setdefault(key, (text, block.source))
+        ends[key] = block.end - 1 + first_line
     shapes = [
         Shape(
             key[0],
@@ -93,6 +97,7 @@ def unknown_blocks(
             told[places[-1]][0] or None,
             key[2],
             firsts[key][1],
+            ends[key],
         )
         for key, places in groups.items()
     ]
@@ -116,6 +121,8 @@ def _error(block: Block) -> tuple[str, str] | None:
     """The words and level of a block that speaks of an error, None for others."""
     if block.kind == "ignored":
         return block.message, "WARNING"
+    if block.kind == "record" and block.message.startswith(DEATHS) and of_main(block):
+        return block.message, block.level or "CRITICAL"  # it names what the process ended of
     if block.exceptions:
         last = block.exceptions[-1].text
         if block.kind == "record" and block.level and block.level not in (*_BAD, "WARNING"):

@@ -1,0 +1,38 @@
+"""What a program says behind a prefix that no known format has: stamps, brackets, levels, a name. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from celery_triage.signatures.speakers import DEATHS, OWN_BARE
+
+#: So far into a line its words are looked for, and so many words may stand before them.
+FAR, MOST_WORDS = 160, 12
+_OWN = re.compile("|".join(map(re.escape, (*DEATHS, *OWN_BARE))))
+_BRACKETS = re.compile(r"\[[^\]]{0,80}\]|\([^)]{0,80}\)|<[^>]{0,40}>")
+_NAME = re.compile(r"[\w.@/-]{1,60}")
+#: A word of a prefix: with a digit, without a letter, with a mark behind it, or one that loggers write.
+_WORD = re.compile(
+    r"\S*\d\S*|[^\w\s]+|[\w./@-]+[:=|>]+"
+    r"|(?i:debug|info|notice|warn|warning|error|critical|fatal|crit|err|utc|gmt|am|pm|stdout|stderr)"
+    r"|(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|mon|tue|wed|thu|fri|sat|sun)"
+)
+
+
+def is_prefix(text: str) -> bool:
+    """Whether what stands before some words only says who wrote them and when."""
+    words = _BRACKETS.sub(" [] ", text).split()
+    if words and words[0] != "[]" and _NAME.fullmatch(words[0]):
+        del words[0]
+    return len(words) <= MOST_WORDS and all(_WORD.fullmatch(word) for word in words)
+
+
+def own_words(text: str, *, logged: bool = False) -> str:
+    """The text from Celery's own words on, where nothing but a prefix stands before them; else empty. Behind
+    an application's logger (``logged``) a name is the beginning of its talk, and only brackets are none."""
+    found = _OWN.search(text, 0, FAR)
+    if found is None:
+        return ""
+    before = text[: found.start()]
+    harmless = not _BRACKETS.sub("", before).strip(" -:|") if logged else is_prefix(before)
+    return text[found.start() :] if harmless else ""
