@@ -664,3 +664,136 @@ def test_mysqls_records_are_read() -> None:
     """The server's own cause is named, and its notes are no errors."""
     assert causes(MYSQL) == [("DBS058", "./ibdata1")]
     assert verdict(MYSQL.splitlines()[0]) == "ok"
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "<pre>2021-12-15 07:31:14 [11] CRITICAL ",
+        "2015-01-19 13:16:28.037 +0000 ERROR [__init__.start] ",
+        "CRITICAL celery.worker ",
+        "[DEBUG   ] stderr: ",
+        "[CRITICAL/MainProcess] ",
+        "[   ERROR/MainThread] ",
+    ],
+)
+def test_celerys_own_words_are_heard_behind_any_head(before: str) -> None:
+    """Only a worker says so, whatever the application's logger writes before it; never is that log ok."""
+    known = f"{before}Unrecoverable error: OperationalError(2013, 'Lost connection to MySQL server')\n"
+    assert [code for code, _ in causes(known)] == ["DBS053"]
+    assert verdict(f"{before}Unrecoverable error: OddError('nobody knows this')\n") == "unknown"
+
+
+def test_a_name_before_celerys_words_is_the_applications_talk() -> None:
+    """A task or a view that quotes them says nothing of this process."""
+    line = "a ticket says that Unrecoverable error: OperationalError(2013, 'Lost connection')"
+    assert verdict(f"2026-11-24 00:00:01,203 ERROR shop.views {line}\n") == "ok"
+
+
+@pytest.mark.parametrize("lines", [5, 40])
+def test_a_worker_that_says_that_it_ends_is_never_ok(lines: int) -> None:
+    """However much of its traceback was pasted."""
+    text = "[2026-11-24 00:00:01,000: CRITICAL/MainProcess] Unrecoverable error: OddError('x')\n"
+    text += "Traceback (most recent call last):\n" + '  File "/app/a.py", line 1, in a\n    a()\n' * lines
+    assert verdict(text) == "unknown"
+
+
+CUT = """\
+[2026-11-24 00:00:01,000: ERROR/MainProcess] Unrecoverable error: OSError(13, 'Permission denied')
+Traceback (most recent call last):
+  File "/usr/lib/python3.11/site-packages/celery/worker/worker.py", line 202, in start
+    self.blueprint.start(self)
+  File "/usr/lib/python3.11/site-packages/billiard/synchronize.py", line 157, in __init__
+    SemLock.__init__(self, SEMAPHORE, 1, 1)
+"""
+
+
+def test_a_cut_traceback_still_says_where_it_came_from() -> None:
+    """The record shows the exception, the traceback's last file what raised it."""
+    assert causes(CUT) == [("WRK057", "Permission denied")]
+    assert causes(CUT.replace("billiard/synchronize", "shop/views")) == []
+
+
+def test_a_source_line_that_raises_says_the_exception() -> None:
+    """Where the traceback ends with the line that raises, its last line is known."""
+    text = (
+        'Traceback (most recent call last):\n  File "/usr/lib/python3.4/django/apps/registry.py", line 78, in '
+        "populate\n    raise RuntimeError(\"populate() isn't reentrant\")\n"
+    )
+    assert causes(text) == [("CMD004", "populate()")]
+
+
+@pytest.mark.parametrize(
+    ("source", "message", "object_"),
+    [
+        ("from kombu import virtual", "ImportError: cannot import name virtual", "kombu"),
+        ("from tornado.log import pretty", "ImportError: No module named log", "tornado"),
+    ],
+)
+def test_what_an_old_python_leaves_out_stands_in_the_source_line(source, message, object_) -> None:
+    """Python 2 and 3.6 name only the last part of what could not be imported."""
+    text = f'Traceback (most recent call last):\n  File "/app/a.py", line 1, in <module>\n    {source}\n{message}\n'
+    assert causes(text) == [("PKG050", object_)]
+
+
+def test_a_traceback_is_read_whatever_a_viewer_did_to_its_margins() -> None:
+    """Frames without indentation, blank lines between them, an exception that is moved in, lines left out."""
+    text = (
+        'Traceback (most recent call last):\n[...]\nFile "/app/shop/a.py", line 51, in <module>\n\n'
+        "from kombu import virtual\n  ImportError: cannot import name virtual\n"
+    )
+    assert causes(text) == [("PKG050", "kombu")]
+
+
+def test_an_exception_that_was_printed_in_pieces_is_put_together() -> None:
+    """Python 2 prints module, dot, name, colon and message with one write each."""
+    head = "[2026-11-24 00:00:01,000: WARNING/MainProcess] "
+    text = "".join(f"{head}{piece}\n" for piece in ("_dbm", ".", "error", ":", "cannot add item to database"))
+    assert [code for code, _ in causes(text)] == ["BEA002"]
+
+
+def test_the_end_of_a_line_that_was_lost_is_found_again() -> None:
+    """A record and the traceback behind it, pasted into one line."""
+    text = CUT.replace(")\nTraceback", ")Traceback")
+    assert causes(text) == causes(CUT)
+
+
+@pytest.mark.parametrize("before", ["#12 0.637 ", "`", "worker: `"])
+def test_builds_and_backticks_are_prefixes_too(before: str) -> None:
+    """BuildKit numbers its lines; people quote lines with backticks."""
+    line = f"{before}ModuleNotFoundError: No module named 'frobnicate'{'`' if '`' in before else ''}\n"
+    assert causes(line) == [("PKG001", "frobnicate")]
+
+
+def test_an_exception_in_a_structured_record_is_read() -> None:
+    """As structlog writes it: its representation under a key of its own."""
+    text = (
+        '{"event": "Task failure", "exc": "ReadOnlyError(\\"You can\'t write against a read only replica.\\")", '
+        '"level": "warning", "logger": "shop"}\n'
+    )
+    assert [code for code, _ in causes(text)] == ["RDS053"]
+
+
+def test_a_server_that_does_not_start_has_one_cause() -> None:
+    """Its lines say one thing in several ways: the closest one names it, the others prove it."""
+    text = (
+        "*** FATAL CONFIG FILE ERROR (Redis 6.2.5) ***\nReading the configuration file, at line 1\n"
+        ">>> 'unixsocket /run/redis.sock nport 1'\nwrong number of arguments\n"
+    )
+    assert causes(text) == [("RDS063", "unixsocket /run/redis.sock nport 1")]
+
+
+def test_a_primary_that_is_replaced_is_history() -> None:
+    """Sentinel's word that another took its place ends the trouble."""
+    head = "1:X 24 Nov 2026 00:00:00.000 # "
+    text = f"{head}+odown master mymaster 10.0.0.2 6379 #quorum 2/2\n"
+    assert causes(text) == [("RDS065", "mymaster")]
+    assert causes(text + f"{head}+switch-master mymaster 10.0.0.2 6379 10.0.0.3 6379\n") == []
+
+
+def test_a_replica_that_sentinel_makes_is_no_intruders() -> None:
+    """Only an address from outside is, and only where no Sentinel asked for it."""
+    line = "1:S 24 Nov 2026 00:00:00.000 * REPLICAOF {} enabled (user request from 'id=5 name={} cmd=exec')\n"
+    assert causes(line.format("194.40.243.61:8886", "")) == [("RDS061", "194.40.243.61:8886")]
+    assert verdict(line.format("192.168.16.2:6379", "sentinel-da48-cmd")) == "ok"
+    assert causes(line.format("192.168.16.2:6379", "")) == [("RDS053", "192.168.16.2:6379")]

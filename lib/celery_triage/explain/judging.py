@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 
 from celery_triage.checks.reports import titled
 from celery_triage.checks.steps import STEPS
@@ -16,7 +17,7 @@ from celery_triage.explain.codes import Code, code_of, remedy_of
 from celery_triage.explain.judged import Harmless, Judged, Own, Strange
 from celery_triage.explain.subjects import Said, Subject, Unrecognised
 from celery_triage.model import Finding, Proof, Remedy, worst
-from celery_triage.signatures import Match
+from celery_triage.signatures import Match, catalogue
 from celery_triage.signatures.formats import LONGEST_HEAD, head
 
 #: What clients say when the server of that role does not answer or is not there.
@@ -31,7 +32,7 @@ _SERVER_STOPS = ("DBS057", "DBS058", "DBS059", "RDS050", "RMQ060", "RMQ061", "CT
 #: How far a process must have got afterwards for its words to be history, by the step at which they strike.
 _START = STEPS.index("database")
 #: What a server says while it is not ready; its word that it is makes it history.
-_OVER_WHEN_READY = ("DBS004", "DBS056", "DBS059", "RDS052")
+_OVER_WHEN_READY = ("DBS004", "DBS056", "DBS059", "RDS052", "RDS063", "RDS065", "RMQ060")
 #: So many of the last lines may be a program's end also where its logger wrote them.
 VERY_LAST = 2
 _ENDING = re.compile(
@@ -41,7 +42,9 @@ _ENDING = re.compile(
 #: Lines that are quoted of one finding.
 QUOTED = 3
 #: Codes of which one thing is said in several ways: by a process and its signal, by a server and its clients.
-_ONE_EACH = ("WRK001", "RDS050", "RDS051", "RDS054")
+_ONE_EACH = ("WRK001", "RDS050", "RDS051", "RDS054", "RDS063", "RMQ060")
+#: Of these each service has one of its own: servers end at their start of one thing.
+_ONE_BY_SERVICE = ("WRK001", "RDS063", "RMQ060")
 #: The signature tells two of these apart, and who says it does not: every worker tells of all others.
 _BY_SIGNATURE = ("WRK053",)
 _SIGNAL = re.compile(r"signal \d+ \(SIG\w+\)")
@@ -112,9 +115,13 @@ def judge(subjects: Sequence[Subject]) -> Judged:
                 thing = _named(subject, match)
                 key = (code.code, _thing(subject, match, thing))
                 case = cases.setdefault(key, _Case(code, thing, match.says))
-                if code.code in _ONE_EACH and match.object.startswith(("signal", "exitcode")):
-                    case.thing, case.says = match.object, match.says
-                case.told.append((subject, said, _state(subject, said, code)))
+                told = (subject, said, _state(subject, said, code))
+                closer = match.object.startswith(("signal", "exitcode")) or match.signature in _special()
+                if code.code in _ONE_EACH and closer:
+                    case.thing, case.says = match.object or case.thing, match.says
+                    case.told.insert(0, told)
+                else:
+                    case.told.append(told)
         for unknown in subject.unknown.values():
             _unrecognised(judged, subject, unknown)
     ordered = sorted(_together(list(cases.values())), key=_rank)
@@ -135,10 +142,16 @@ def judge(subjects: Sequence[Subject]) -> Judged:
     return judged
 
 
+@cache
+def _special() -> frozenset[str]:
+    """The signatures that know better than others what it is."""
+    return frozenset(one.id for one in catalogue() if one.special)
+
+
 def _thing(subject: Subject, match: Match, thing: str) -> str:
     """What tells two cases of one code apart."""
     if match.code in _ONE_EACH:
-        return subject.label if match.code == "WRK001" else ""
+        return subject.label if match.code in _ONE_BY_SERVICE else ""
     if match.code in _BY_SIGNATURE:
         return match.signature
     return thing.lower()

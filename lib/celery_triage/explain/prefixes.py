@@ -17,7 +17,7 @@ from celery_triage.signatures.formats import head
 
 _STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)"
 _CRI = re.compile(rf"({_STAMP}) (stdout|stderr) ([FP])(?: (.*))?$")
-_TIME = re.compile(rf"({_STAMP})(?: (.*)|)$")
+_TIME = re.compile(rf"({_STAMP})(?:[ \t](.*)|)$")
 #: Docker and Kubernetes write up to nine digits of a second, applications three or six.
 _FINE = re.compile(r"[.]\d{7,9}[Z+-]")
 _COMPOSE = re.compile(
@@ -27,7 +27,9 @@ _COMPOSE = re.compile(
 #: Docker Desktop writes its own time before Compose's prefix, honcho and foreman only the time of day.
 _DESKTOP = re.compile(r"(?:\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d (?=[A-Za-z0-9][\w.-]{0,100} *\| )")
 _HEROKU = re.compile(rf"({_STAMP}) (?:app|heroku)\[([a-z_-]+)(?:\.(\d+))?\]: ?(.*)$")
-_QUOTATION = re.compile(r"(?:> ?){1,3}(?!>)")
+_QUOTATION = re.compile(r"(?!>>> ')(?:> ?){1,3}(?!>)")
+#: A line that was pasted between backticks, with or without a name before them.
+_TICKED = re.compile(r"(?:[\w.-]{1,60}: )?`([^`]+)`$")
 _FRAME = re.compile(r"[│┃║] ?(.*?)\s*[│┃║]?$")
 #: The right border of a table that a terminal shows.
 _BORDER = re.compile(r"\s{2,}[│┃║]$")
@@ -46,7 +48,9 @@ _KUBECTL = re.compile(r"\[pod/([\w.-]+)/([\w.-]+)\] (.*)$")
 #: empty column before a JSON line.
 _IDLE = re.compile(
     r"\d{4}-\d\d-\d\d_\d\d:\d\d:\d\d\.\d{5} "
-    r"|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[.,]\d{3,6} (?=Traceback |(?:[a-z_]\w*\.)*[A-Z]\w+(?:Error|Exception): )"
+    r"|\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d[.,]\d{3,6}(?:Z|[+-]\d\d:?\d\d)?[ \t]"
+    r"(?=Traceback |(?:[a-z_]\w*\.)*[A-Z]\w+(?:Error|Exception): )"
+    r"|#\d{1,3} \d+\.\d+ ?"
     r"|[A-Z][a-z]{2}, [A-Z][a-z]{2} \d{1,2} \d{4} \d{1,2}:\d\d:\d\d(?: [ap]m)? \| ?"
     r"|[ |]+(?=\{\")"
 )
@@ -143,6 +147,8 @@ def _layer(line: Told) -> Told | None:
         return replace(line, text=rest, name=found[1], replica=found[2] or found[3] or "")
     if not line.name and first.islower() and (found := _TAG.match(text)):
         return replace(line, text=text[found.end() :], name=found[1])
+    if text[-1:] == "`" and (found := _TICKED.match(text)):
+        return replace(line, text=found[1])
     if first == ">" and (found := _QUOTATION.match(text)):
         return replace(line, text=text[found.end() :])
     if first in ("│", "┃", "║") and (found := _FRAME.match(text)):

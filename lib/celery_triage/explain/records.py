@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from celery_triage.signatures.formats import from_repr
 from celery_triage.signatures.tracebacks import CHAINED
 
 _MESSAGE = ("message", "msg", "event", "MESSAGE", "log", "text")
@@ -22,6 +23,7 @@ _TRACE = (
     "stack",
     "error.stack_trace",
     "exc_text",
+    "exc",
     "error",
 )
 _LOGGER = ("logger", "name", "logger_name", "log.logger")
@@ -47,7 +49,8 @@ def from_json(text: str) -> Record | None:
     try:
         data = json.loads(text)
     except (ValueError, RecursionError):
-        return None
+        cut = _CUT.match(text)
+        return Record(cut[1].replace("\\n", "\n").replace('\\"', '"').rstrip()) if cut else None
     if not isinstance(data, dict):
         return None
     if isinstance(data.get("record"), Mapping):  # loguru's serialised form
@@ -64,6 +67,8 @@ def from_json(text: str) -> Record | None:
     name = (_first(data, _NAME) or "").lstrip("/").removesuffix(".service")
     level = _first(data, _LEVEL)
     trace = _first(data, _TRACE) or ""
+    if shown := from_repr(trace) if trace.endswith(")") and "\n" not in trace else None:
+        trace = f"{_BEGIN}\n{shown[0]}: {shown[1]}"
     if level is None or "MESSAGE" in data:
         return Record(message, name, time)
     if "error_severity" in data:  # PostgreSQL's jsonlog
@@ -105,6 +110,8 @@ def _first(data: Any, keys: tuple[str, ...]) -> str | None:
     return None
 
 
+#: A line of Docker's json-file whose end was cut off.
+_CUT = re.compile(r'\{"log": ?"((?:[^"\\]|\\.){10,})\Z')
 _BEGIN = "Traceback (most recent call last):"
 _FRAME = re.compile(r'\s*(?=File "[^"]{1,400}", line \d+, in )')
 #: A frame and its source behind it.
@@ -121,6 +128,8 @@ def unfolded(text: str) -> list[str]:
     """The lines of a traceback that a collector joined to one line, or whose ends of line it wrote as
     ``\\n``; any other line as it is."""
     before, begin, behind = text.partition(_BEGIN)
+    if begin and not behind.strip() and before[-1:] in (")", "'", '"'):
+        return [before, begin]  # the end of a line was lost
     if not begin or not behind.strip():
         return [text]
     if "\\n" in behind[:20]:

@@ -49,7 +49,7 @@ _MARKS = (
             r"(?:" + _CELERY + r")?(?:\S{1,200} ready\.$|Task \S+ (?:received$|succeeded in )"
             r"|Task \S+\[\S+\] (?:received|succeeded in )|Scheduler: Sending due task )"
             r"|.{0,80}(?:database system is ready to accept |[Rr]eady to accept connections"
-            r"|Server startup complete; |mysqld: ready for connections)"
+            r"|Server startup complete; |mysqld: ready for connections|\+switch-master |-[os]down master )"
         ),
     ),
 )

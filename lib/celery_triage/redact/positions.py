@@ -41,7 +41,7 @@ _VALUE = re.compile(
 _HEADER = re.compile(
     r"(?i)(\b(?:proxy-)?authorization\\?[\"']?[ \t]{0,4}[:=][ \t]{0,4}(?:b?\\?[\"'])?"
     r"(?:(?:bearer|basic|token|digest|apikey|negotiate)[ \t]{1,4})?"
-    r"|\b(?:set-)?cookie\\?[\"']?[ \t]{0,4}[:=][ \t]{0,4}(?:b?\\?[\"'])?)([^\n\"'\\]+)"
+    r"|(?<![\w./])(?:set-)?cookie\\?[\"']?[ \t]{0,4}[:=][ \t]{0,4}(?:b?\\?[\"'])?)([^\n\"'\\]+)"
 )
 _BEARER = re.compile(r"(?i)\b(bearer[ \t]{1,4})([A-Za-z0-9._~+/=\-]{8,})")
 _SHAPES = re.compile(
@@ -115,6 +115,8 @@ def _named(text: str, names: re.Pattern[str], mask: Mask) -> str:
     pieces, done, at = [], 0, 0
     while name := names.search(text, at):
         at = name.end()
+        if text[name.start() - 1 : name.start()] == "/" and name[0].endswith(": "):
+            continue  # the path of a file, and what is said of it
         if not is_secret_name(name[1]) or name[1].lower().endswith(("authorization", "cookie")):
             continue
         value = _VALUE.match(text, at)

@@ -34,6 +34,12 @@ LONGEST = 4000
 _IGNORED = re.compile(r"Exception ignored in: |Exception in thread ")
 #: What Compose writes behind a process's last words.
 _ENDED = re.compile(r" exited with code \d+\s*$")
+#: An exception behind an indentation that is not its own.
+_INDENTED = re.compile(r"\s+(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception): \S")
+#: What people write for lines that they left out.
+_LEFT_OUT = re.compile(r"[\[(<]?\s*(?:\.{2,}|…|(?:snip|cut|truncated|omitted)\b).{0,20}$", re.I)
+#: A source line that says all of the exception that it raises.
+_RAISES = re.compile(r"\s*raise ((?:\w+\.)*[A-Z]\w*)\(([\"'])([^{}]{4,200})\2\)$")
 #: What marks a place in the source line above.
 _MARKERS = re.compile(r"[\s~^]+$")
 #: The margin of an exception group.
@@ -61,6 +67,7 @@ class _Cutter:
     def __init__(self, lines: Sequence[Sequence[str]]) -> None:
         self.lines = lines
         self.texts = [line[2][:LONGEST] for line in lines]
+        self.left = Exc("", "", 0)  # what the last traceback ended with
 
     def cut(self) -> list[Block]:
         found: list[Block] = []
@@ -87,6 +94,7 @@ class _Cutter:
             # Of a traceback whose beginning was cut off the first line is a frame, or of one.
             before = place + 1 if ignored else place if TRACEBACK.match(text) else place - 1
             block.end = self.traceback(before, into, len(self.texts))
+            self.raised(into, block)
             return block
         if _USAGE.match(text) or MISPLACED.match(text) or self.refused(place):
             return self.usage(place)
@@ -147,6 +155,7 @@ class _Cutter:
         while at < end:
             if TRACEBACK.match(self.texts[at]):
                 at = self.traceback(at, head.exceptions, end)
+                self.raised(head.exceptions, head)
             else:
                 if len(words) < 40:
                     words.append(self.texts[at])
@@ -204,17 +213,22 @@ class _Cutter:
             functions: list[str] = []
             source = ""
             while place < limit and self.frame(place, limit):
-                if found := FRAME.match(self.texts[place]):
+                text = self.texts[place]
+                if found := FRAME.match(text):
                     files.append(path_of(found[1]))
                     functions.append(found[2] or "")
-                    place += self.dedented(place, limit)
-                    source = self.texts[place + 1] if place + 1 < limit else ""
-                elif not self.texts[place].strip() and not self.goes_on(place + 1, limit):
+                    dedented = self.dedented(place, limit)
+                    source = self.texts[place + dedented] if dedented else ""
+                    place += dedented
+                elif not text.strip() and not self.goes_on(place + 1, limit):
                     break
+                elif text.strip() and not _MARKERS.fullmatch(text):
+                    source = text
                 place += 1
+            self.left = Exc("", "", place, files, functions, source)
             if place >= limit or head_of(self.texts[place]) is not None:
                 return place  # cut off
-            found = EXCEPTION.match(self.texts[place])
+            found = EXCEPTION.match(self.texts[place].lstrip() if files else self.texts[place])
             if found is None:
                 return place
             exception = Exc(found["type"], found["message"] or "", place, files, functions, source)
@@ -225,18 +239,36 @@ class _Cutter:
                 return place
             place = after
 
+    def raised(self, into: list[Exc], block: Block) -> None:
+        """Keep what a traceback shows that was cut before its exception: where it came from, and what its
+        last line raises where that says so."""
+        if into:
+            return
+        block.cut = self.left
+        if found := _RAISES.match(self.left.source):
+            left = self.left
+            into.append(Exc(found[1], found[3], left.place - 1, left.files, left.functions, left.source))
+
     def frame(self, place: int, limit: int) -> bool:
         """Whether a line is of a traceback's frames."""
         text = self.texts[place]
-        return text[:1] in (" ", "\t", "", "|") or bool(FRAME.match(text) or _MARKERS.match(text))
+        if text[:1] in (" ", "\t") and _INDENTED.match(text) and not self.goes_on(place + 1, limit):
+            return False  # some viewer moved the exception in
+        told = FRAME.match(text) or _MARKERS.match(text) or _LEFT_OUT.match(text)
+        return text[:1] in (" ", "\t", "", "|") or bool(told)
 
     def dedented(self, place: int, limit: int) -> int:
-        """1 where the source line of a frame follows without its indentation, which some viewer took away."""
+        """How far behind a frame its source line stands without its indentation, which some viewer took away;
+        0 where it stands as it should."""
         if self.texts[place][:1] in (" ", "\t") or place + 1 >= limit:
             return 0
-        text = self.texts[place + 1]
+        at = place + 1
+        while at + 1 < limit and not self.texts[at].strip():
+            at += 1
+        text = self.texts[at]
         mine = text.strip() and text[:1] not in (" ", "\t") and head_of(text) is None
-        return int(bool(mine) and not (FRAME.match(text) or NAMED.match(text) or TRACEBACK.match(text)))
+        told = FRAME.match(text) or NAMED.match(text) or TRACEBACK.match(text)
+        return at - place if mine and not told else 0
 
     def goes_on(self, place: int, limit: int) -> bool:
         """Whether more of a traceback's frames follow a blank line."""

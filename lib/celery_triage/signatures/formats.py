@@ -85,7 +85,7 @@ _CLASS = re.compile(
 _REPR = re.compile(
     r"(?P<type>[A-Za-z_]\w*(?:Error|Exception|Interrupt|Exit|NotFound|Refused|Denied|Lost|Mismatch"
     r"|Ready|Failed|Disallowed|Registered|Exceeded|Conflict|Closed|Forced|Configured))\("
-    r"(?:(?P<errno>\d{1,4}), )?(?P<quote>[\"'])(?P<message>.*)(?P=quote),?\)$",
+    r"(?:(?P<errno>\d{1,4}), )?(?P<quote>[\"'])(?P<message>.*)(?P=quote),?\)(?: +[\[(][^\"']{1,200}[\])])?$",
     re.S,
 )
 
@@ -95,8 +95,8 @@ _CUT_REPR = re.compile(r"<class '[\w.]+'>: (?P<type>\w+)\([\"'](?P<message>.{8,}
 
 
 _FROM = re.compile(r"\s*from ([\w.]{1,80}) import ")
-_NAME_ALONE = re.compile(r"cannot import name '?(\w+)'?")
-_MODULE_ALONE = re.compile(r"No module named '?(\w+)'?")
+_NAME_ALONE = re.compile(r"cannot import name '?(\w+)'?(?=\n|$)")
+_MODULE_ALONE = re.compile(r"No module named '?(\w+)'?(?=\n|$)")
 
 
 @dataclass
@@ -116,7 +116,7 @@ class Exc:
         """The file of the module whose import raised it; empty where none was being imported, or only the one
         that the interpreter was started with."""
         inside = (at for at in range(len(self.functions) - 1, 0, -1) if self.functions[at] == "<module>")
-        return next((self.files[at] for at in inside if not self.files[at].startswith("<frozen ")), "")
+        return next((self.files[at] for at in inside if not self.files[at].startswith("<")), "")
 
     @property
     def text(self) -> str:
@@ -125,9 +125,9 @@ class Exc:
         x`` for ``p.x``): it is put in."""
         message = self.message
         if message and "import" in self.source and (asked := _FROM.match(self.source)):
-            if name := _NAME_ALONE.fullmatch(message):
-                message = f"cannot import name '{name[1]}' from '{asked[1]}'"
-            elif (part := _MODULE_ALONE.fullmatch(message)) and asked[1].endswith(f".{part[1]}"):
+            if name := _NAME_ALONE.match(message):
+                message = f"cannot import name '{name[1]}' from '{asked[1]}'{message[name.end() :]}"
+            elif (part := _MODULE_ALONE.match(message)) and asked[1].endswith(f".{part[1]}"):
                 return f"ModuleNotFoundError: No module named '{asked[1]}'"
         return f"{self.type}: {message}" if message else self.type
 
@@ -136,7 +136,8 @@ class Exc:
 class Block:
     """Lines that belong together: ``begin`` to ``end`` (0-based, half open). ``kind``: record, traceback,
     usage or line. ``source``: celery, flower, postgres, mysql, redis, rabbitmq, app or empty. ``message``: a
-    record's text without its head and traceback, a usage error's sentence, a line."""
+    record's text without its head and traceback, a usage error's sentence, a line. ``cut``: where a traceback
+    came from whose exception was cut off."""
 
     kind: str
     begin: int
@@ -148,6 +149,7 @@ class Block:
     place: int = 0
     exceptions: list[Exc] = field(default_factory=list)
     program: str = ""
+    cut: Exc | None = None
 
 
 def head(text: str) -> Block | None:
@@ -217,6 +219,8 @@ def from_repr(text: str) -> tuple[str, str] | None:
     if found is None:
         return None
     message = found["message"].replace("\\n", "\n").replace("\\'", "'").replace('\\"', '"')
+    if found["type"] == "KeyError":
+        return found["type"], repr(message)  # as a traceback prints its key
     if found["errno"] and len(found["errno"]) == 4:  # a MySQL server's or client's
         return found["type"], f'({found["errno"]}, "{message}")'
     return found["type"], f"[Errno {found['errno']}] {message}" if found["errno"] else message

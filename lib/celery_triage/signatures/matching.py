@@ -211,12 +211,13 @@ class _Finder:
 
     def prefixed(self, block: Block, context: str) -> None:
         """What a line says behind a prefix that no format has."""
-        for where in ("message", "line", "redis", "postgres"):
+        for where in ("message", "line", "redis", "rabbitmq", "postgres"):
             for signature in self.through(where, block.message):
                 found = signature.pattern.search(block.message)
                 if (
                     found
-                    and 0 < found.start() <= FAR
+                    and found.start() <= FAR
+                    and not signature.pattern.pattern.startswith(("[\\s", "."))
                     and signature.needs in block.message
                     and signature.files is None
                     and is_prefix(block.message[: found.start()])
@@ -247,7 +248,7 @@ class _Finder:
     def record(self, number: int, block: Block) -> None:
         message = block.message
         opening = message[:160].replace("\n", "")  # a narrow window may have broken it
-        if opening.startswith(DEATHS) and of_main(block):
+        if opening.startswith(DEATHS) and (of_main(block) or not in_pool(block)):
             context = self.ends(number)
             if not self.exceptions(block, context) and not self.shown(block, context):
                 self.text("own", message, context, block.place, anywhere=True)
@@ -283,19 +284,23 @@ class _Finder:
 
     def bare(self, block: Block, context: str) -> bool:
         """The last line of a traceback whose rest was cut away, or what a command says of its failure."""
-        if found := _REPLY.match(block.message):
-            return self.exception(Exc("ResponseError", block.message[found.end() :], block.place), context)
-        if shown := from_repr(block.message) if _SHOWN.match(block.message) else None:
+        message = block.message.strip().lstrip("',\"[ ")
+        if found := _REPLY.match(message):
+            return self.exception(Exc("ResponseError", message[found.end() :], block.place), context)
+        if shown := from_repr(message) if _SHOWN.match(message) else None:
             return self.exception(Exc(*shown, block.place), context)
-        found = _BARE.match(block.message)
+        found = _BARE.match(message)
         return found is not None and self.exception(
             Exc(found["type"], found["message"], block.place), context
         )
 
     def shown(self, block: Block, context: str) -> bool:
         """An exception that only the record's own line shows (its traceback is cut or was not printed)."""
-        told = from_repr(block.message.split("\n", 1)[0])
-        return told is not None and self.exception(Exc(told[0], told[1], block.place), context)
+        told = from_repr(block.message.split("\n", 1)[0].rstrip())
+        if told is None:
+            return False
+        left = block.cut or Exc("", "", 0)
+        return self.exception(Exc(*told, block.place, left.files, left.functions, left.source), context)
 
     def exceptions(self, block: Block, context: str, *, general: bool = True) -> bool:
         """The last exception of a chain that is known counts: it is what ended it, or what that came from.
@@ -362,7 +367,7 @@ def _readings(text: str) -> tuple[str, ...]:
     """A text, and how it reads where a narrow window or a log driver broke it over several lines."""
     if "\n" not in text:
         return (text,)
-    return (text, text.replace("\n", " "), text.replace("\n", ""))
+    return (text, " ".join(map(str.strip, text.split("\n"))), text.replace("\n", ""))
 
 
 def _unquoted(thing: str) -> str:

@@ -15,6 +15,7 @@ _NAME = re.compile(r"[\w.@/-]{1,60}")
 _WORD = re.compile(
     r"\S*\d\S*|[^\w\s]+|[\w./@-]+[:=|>]+"
     r"|(?i:debug|info|notice|warn|warning|error|critical|fatal|crit|err|utc|gmt|am|pm|stdout|stderr)"
+    r"|(?:celery|kombu|billiard|amqp)\.[\w.]+"
     r"|(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|mon|tue|wed|thu|fri|sat|sun)"
 )
 

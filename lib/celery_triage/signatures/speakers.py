@@ -74,6 +74,8 @@ OWN_BARE = (
 #: What Celery says of itself in a pool process; all else there is the application's, whatever it looks like.
 OWN_IN_POOL = (
     "Failed operation",
+    "Failed to execute task [Errno ",
+    "Couldn't send result",
     "Process Worker-",
     "Process PoolWorker-",
     "Process ForkPoolWorker-",
@@ -88,7 +90,7 @@ _TASK = re.compile(r"Task \S+\[[0-9a-f-]{8,40}\] ")
 
 def of_main(block: Block) -> bool:
     """Whether the process itself speaks, not one of its pool's."""
-    return block.source == "flower" or block.process in ("MainProcess", "Beat", "")
+    return block.source == "flower" or block.process in ("MainProcess", "MainThread", "Beat", "")
 
 
 def in_pool(block: Block) -> bool:
