@@ -29,6 +29,8 @@ _SERVER_GONE = {
 }
 #: Codes of servers that end or refuse everything: these explain their clients.
 _SERVER_STOPS = ("DBS057", "DBS058", "DBS059", "RDS050", "RMQ060", "RMQ061", "CTR050")
+#: What supervisors say of a program that ends.
+_ENDS = ("SUP050", "SUP051")
 #: How far a process must have got afterwards for its words to be history, by the step at which they strike.
 _START = STEPS.index("database")
 #: What a server says while it is not ready; its word that it is makes it history.
@@ -240,7 +242,10 @@ def _explained(cases: list[_Case]) -> None:
             same = {subject.label for subject, _, _ in case.told} & {one.label for one, _, _ in effect.told}
             twice = (case.code.code, effect.code.code) == ("WRK002", "WRK001") and bool(same)
             absent = (case.code.code, effect.code.code) == ("DBS002", "URL004") and case.thing == effect.thing
-            follows = effect.code.code in case.code.explains or effect.code.code == "CTR051"
+            # A supervisor says that a program ends, the program why.
+            ended = effect.code.code in _ENDS and bool(same) and case.severity == "critical"
+            ended = ended and case.code.code not in _ENDS
+            follows = effect.code.code in case.code.explains or effect.code.code == "CTR051" or ended
             if gone or waits or twice or absent or follows:
                 if case.by is not effect:
                     effect.by = case
