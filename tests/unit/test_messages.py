@@ -12,6 +12,7 @@ import yaml
 import celery_triage
 from celery_triage.checks import RULES
 from celery_triage.explain.codes import code_of, log_codes, page
+from celery_triage.redact import Redactor
 from celery_triage.signatures import catalogue, load, match
 from celery_triage.signatures.sieve import Sieve
 
@@ -137,3 +138,14 @@ def test_hostile_lines_take_linear_time() -> None:
     took(100)
     short, long = min(took(1000) for _ in range(3)), min(took(4000) for _ in range(3))
     assert long < max(12 * short, 1.0)
+
+
+@pytest.mark.parametrize("name", sorted(one.id for one in catalogue()))
+def test_no_words_of_the_tool_look_like_secrets(name: str) -> None:
+    """What the tool itself says is masked with the rest: it must have nothing that the masking would take."""
+    one = next(one for one in catalogue() if one.id == name)
+    code = code_of(one.code)
+    told = [one.says, one.do, one.harmless, code.says, code.why, code.do]
+    if one.code != "URL001":  # what is no port may be a part of a password
+        told.append(f"{one.says.rstrip('.')}: guest")
+    assert [Redactor().text(text) for text in told] == told

@@ -13,12 +13,14 @@ from functools import cache
 
 from celery_triage.checks.reports import titled
 from celery_triage.checks.steps import STEPS
+from celery_triage.exits import MEANINGS
 from celery_triage.explain.codes import Code, code_of, remedy_of
 from celery_triage.explain.judged import Harmless, Judged, Own, Strange
 from celery_triage.explain.subjects import Said, Subject, Unrecognised
 from celery_triage.model import Finding, Proof, Remedy, worst
 from celery_triage.signatures import Match, catalogue
 from celery_triage.signatures.formats import LONGEST_HEAD, head
+from celery_triage.signatures.matching import tries
 
 #: What clients say when the server of that role does not answer or is not there.
 _SERVER_GONE = {
@@ -49,6 +51,8 @@ _ONE_EACH = ("WRK001", "RDS050", "RDS051", "RDS054", "RDS063", "RMQ060")
 _ONE_BY_SERVICE = ("WRK001", "RDS063", "RMQ060")
 #: The signature tells two of these apart, and who says it does not: every worker tells of all others.
 _BY_SIGNATURE = ("WRK053",)
+#: Redis's word where a connection gave no login.
+_NO_PASSWORD = re.compile(r"NOAUTH|Authentication required")
 _SIGNAL = re.compile(r"signal \d+ \(SIG\w+\)")
 _HOME = re.compile(r"localhost$|127\.\d+\.\d+\.\d+$|\[?::1\]?$|0\.0\.0\.0$")
 
@@ -177,7 +181,11 @@ def _complains(said: Said) -> bool:
     """Whether a record with a known text is a complaint of a program that is no Celery process, not talk:
     what tasks write is theirs."""
     record = head(said.text[:LONGEST_HEAD])
-    return record is not None and record.source == "app" and record.level in ("ERROR", "CRITICAL", "FATAL")
+    if record is None or record.source == "app":
+        bad = record is not None and record.level in ("ERROR", "CRITICAL", "FATAL")
+        # Some log at no high level that they cannot connect.
+        return bad or tries(record.message if record is not None else said.text)
+    return False
 
 
 def _applications(code: Code) -> bool:
@@ -297,14 +305,23 @@ def _finding(case: _Case, id: str) -> Finding:
 def _remedy(case: _Case) -> Remedy:
     """What to do; a server that is looked for at home is looked for in the wrong place first of all."""
     remedy = remedy_of(case.code, case.told[0][1].match, case.thing)
+    first = ""
     if case.code.code in ("BRK001", "URL005") and _HOME.match(case.thing):
-        home = (
-            f"{case.thing} is the container itself: write the name of the Compose service into the URL. "
-            "Without any broker URL Celery takes amqp://guest@localhost; look whether the variable reaches "
-            "this service."
-        )
-        return replace(remedy, summary=f"{home} Otherwise: {remedy.summary}")
-    return remedy
+        first = f"{case.thing} is the container itself: write the name of the Compose service into the URL. "
+        if case.code.code == "BRK001":
+            first += (
+                "Without any broker URL Celery takes amqp://guest@localhost; look whether the variable "
+                "reaches this service. "
+            )
+        first += "Otherwise: "
+    elif case.code.code in ("BRK001", "URL005") and "refused" in case.told[0][1].text:
+        first = "Where it is only starting: `depends_on` with `condition: service_healthy`. Otherwise: "
+    elif case.code.code == "BRK002" and _NO_PASSWORD.search(case.told[0][1].text):
+        first = "This connection gives no password at all: `redis://:PASSWORD@HOST:6379/0` in its URL. "
+    elif case.code.code == "CTR051" and case.thing.isdigit() and int(case.thing) in MEANINGS:
+        meaning, decides = MEANINGS[int(case.thing)]
+        first = f"{case.thing}: {meaning}. {decides} "
+    return replace(remedy, summary=f"{first}{remedy.summary}")
 
 
 def _unrecognised(judged: Judged, subject: Subject, unknown: Unrecognised) -> None:

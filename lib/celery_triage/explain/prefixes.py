@@ -51,6 +51,7 @@ _IDLE = re.compile(
     r"|\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d[.,]\d{3,6}(?:Z|[+-]\d\d:?\d\d)?[ \t]"
     r"(?=Traceback |(?:[a-z_]\w*\.)*[A-Z]\w+(?:Error|Exception): )"
     r"|#\d{1,3} \d+\.\d+ ?"
+    r"|(?:DBG|INF|WRN|ERR|debug|info|warning|error) *(?:\| *)?event="
     r"|[A-Z][a-z]{2}, [A-Z][a-z]{2} \d{1,2} \d{4} \d{1,2}:\d\d:\d\d(?: [ap]m)? \| ?"
     r"|[ |]+(?=\{\")"
 )
@@ -70,6 +71,8 @@ _JOURNAL = re.compile(
 _TAG = re.compile(r"([a-z][\w.@/-]{1,60})\[(\d{2,7})\]: (?=\S)")
 _RFC5424 = re.compile(r"<\d{1,3}>1 (\S+) \S+ (\S+) (\S+) \S+ (?:-|\[[^\]]*\]) ?(.*)$")
 _NO_NAME = re.compile(r"(?:docker|dockerd|containerd|[0-9a-f]{12,64})(?:/|$)")
+#: No service is called so: some loggers put a bar behind the level.
+_LEVEL = re.compile(r"(?i)(?:debug|dbg|info|inf|warn(?:ing)?|wrn|error|err|crit(?:ical)?|fatal|trace)$")
 _ENDED = re.compile(r"([A-Za-z0-9][\w.-]{0,100}?)(?:[-_](\d{1,4}))? exited with code \d+")
 _FILE = re.compile(r"==> (\S.{0,200}?) <==$")
 _PROMPT = re.compile(
@@ -142,7 +145,7 @@ def _layer(line: Told) -> Told | None:
         return replace(line, text=found[4], name=line.name or found[2], replica=found[3] or "", time=found[1])
     if first.isdigit() and not line.name and (found := _DESKTOP.match(text)):
         return replace(line, text=text[found.end() :])
-    if not line.name and first.isalnum() and (found := _COMPOSE.match(text)):
+    if not line.name and first.isalnum() and (found := _COMPOSE.match(text)) and not _LEVEL.match(found[1]):
         rest = found[4] or found[5] or ""
         return replace(line, text=rest, name=found[1], replica=found[2] or found[3] or "")
     if not line.name and first.islower() and (found := _TAG.match(text)):

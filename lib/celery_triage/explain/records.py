@@ -25,6 +25,7 @@ _TRACE = (
     "exc_text",
     "exc",
     "error",
+    "errors",
 )
 _LOGGER = ("logger", "name", "logger_name", "log.logger")
 _NAME = ("container_name", "CONTAINER_NAME", "service", "container", "_SYSTEMD_UNIT", "SYSLOG_IDENTIFIER")
@@ -101,8 +102,9 @@ def _first(data: Any, keys: tuple[str, ...]) -> str | None:
             value = data[outer].get(inner) if isinstance(data.get(outer), Mapping) else None
         if isinstance(value, Mapping):
             value = value.get("name") or value.get("message") or value.get("repr")
-        if isinstance(value, list) and all(isinstance(item, str) for item in value):
-            value = "\n".join(value)
+        if isinstance(value, list):
+            told = [item.get("message") if isinstance(item, Mapping) else item for item in value[:20]]
+            value = "\n".join(item for item in told if isinstance(item, str))
         if isinstance(value, str) and value:
             return _SYSLOG.get(value, value) if key == "PRIORITY" else value
         if isinstance(value, (int, float)) and not isinstance(value, bool):

@@ -35,6 +35,8 @@ _NOT = {"pwd", "oldpwd"}
 #: What stands where a secret would, and is none.
 _PLAIN = {"true", "false", "yes", "no", "on", "off", "none", "null", "nil", "undefined", "unset", "empty",
           "0", "1"}
+#: What a remedy, or a manual, writes where the reader's own is to stand.
+_PLACEHOLDERS = {"PASSWORD", "…", "..."}
 _TOKEN = re.compile(r"\*\*\*[0-9a-f]{6}")
 _MASKED = re.compile(r"[*•]+|\[(?i:filtered|redacted|masked|hidden)\]|<(?i:filtered|redacted|masked|hidden)>")
 _REFERENCE = re.compile(
@@ -65,9 +67,9 @@ def is_secret_name(name: str) -> bool:
 
 def is_no_secret(value: str) -> bool:
     """True for a value that stands in a secret's place and hides nothing: empty, masked already, a reference
-    to a variable, a plain yes or no."""
+    to a variable, a plain yes or no, a placeholder."""
     value = value.strip()
-    return (not value or value.lower() in _PLAIN or _TOKEN.fullmatch(value) is not None
+    return (not value or value.lower() in _PLAIN or value in _PLACEHOLDERS or _TOKEN.fullmatch(value) is not None
             or _MASKED.fullmatch(value) is not None or _REFERENCE.fullmatch(value) is not None)
 
 

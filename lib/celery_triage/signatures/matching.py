@@ -44,10 +44,20 @@ _REPLY = re.compile(
     r"(?:\(error\) )?(?=(?:MISCONF|OOM|READONLY|NOAUTH|WRONGPASS|LOADING|MASTERDOWN|DENIED|NOPERM|CROSSSLOT"
     r"|CLUSTERDOWN|ERR) [A-Za-z'])"
 )
+#: What redis-py says, without its exception's name.
+_REDIS_SAYS = re.compile(r"(?:Error: )?(?=Error -?\d+ connecting to \S+:\d+\. )")
+#: An exception that says nothing but its name.
+_NAME_ALONE = re.compile(r"(?:[a-z_]\w{0,60}\.){1,6}[A-Z]\w{2,60}")
+#: The stamp of gunicorn's records, which programs beside it take over.
+_GUNICORN = re.compile(r"^\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4}\] \[\d+\] \[[A-Z]+\] ")
 #: A line that is nothing but an exception as Python represents it.
 _SHOWN = re.compile(r"\w{1,80}\([\"']")
 #: Celery's own word as the value of a key, as structured loggers write it.
 _EVENT = re.compile(r".{0,300}?\b(?:event|msg|message)=[\"']?(?=" + "|".join(map(re.escape, OWN_BARE)) + ")")
+#: That a program tries to reach a server and does not.
+_TRIES = re.compile(
+    r"(?i)[^:]{0,40}\bconnection (?:to \S+ )?(?:failed|error)\b|[^:]{0,20}\b(?:failed|unable) to connect\b"
+)
 #: Whose usage errors are Celery's: another program's unknown command says nothing of Celery.
 _CELERYS = re.compile(r"celery|flower|__main__|python|manage\.py|airflow|django-admin")
 #: A program's name before what it says of a server's data.
@@ -207,7 +217,10 @@ class _Finder:
         else:
             if block.source == "app" and (own := own_words(block.message, logged=True)):
                 block.source, block.message = "celery", own
-            self.record(number, block)
+            if block.source == "app" and block.message.startswith("kernel: "):
+                self.text("line", block.message, "running", block.place)
+            else:
+                self.record(number, block)
 
     def prefixed(self, block: Block, context: str) -> None:
         """What a line says behind a prefix that no format has."""
@@ -224,6 +237,8 @@ class _Finder:
                 ):
                     self.add(signature, found, context, block.place)
                     return
+        if tries(block.message):
+            self.quoted(block.message, block.place)
 
     def of_next_task(self, number: int) -> bool:
         """Whether a line is the end of a cut traceback that the record below it tells as a task's."""
@@ -284,9 +299,15 @@ class _Finder:
 
     def bare(self, block: Block, context: str) -> bool:
         """The last line of a traceback whose rest was cut away, or what a command says of its failure."""
-        message = block.message.strip().lstrip("',\"[ ")
+        message = _GUNICORN.sub("", block.message.strip()).lstrip("',\"[ ")
         if found := _REPLY.match(message):
             return self.exception(Exc("ResponseError", message[found.end() :], block.place), context)
+        if found := _REDIS_SAYS.match(message):
+            return self.exception(
+                Exc("redis.exceptions.ConnectionError", message[found.end() :], block.place), context
+            )
+        if _NAME_ALONE.fullmatch(message):
+            return self.exception(Exc(message, "", block.place), context)
         if shown := from_repr(message) if _SHOWN.match(message) else None:
             return self.exception(Exc(*shown, block.place), context)
         found = _BARE.match(message)
@@ -368,6 +389,11 @@ def _readings(text: str) -> tuple[str, ...]:
     if "\n" not in text:
         return (text,)
     return (text, " ".join(map(str.strip, text.split("\n"))), text.replace("\n", ""))
+
+
+def tries(text: str) -> bool:
+    """Whether a text says that a program tries to reach a server and does not."""
+    return bool(_TRIES.match(text))
 
 
 def _unquoted(thing: str) -> str:

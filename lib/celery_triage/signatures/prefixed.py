@@ -13,7 +13,7 @@ _BRACKETS = re.compile(r"\[[^\]]{0,80}\]|\([^)]{0,80}\)|<[^>]{0,40}>")
 _NAME = re.compile(r"[\w.@/-]{1,60}")
 #: A word of a prefix: with a digit, without a letter, with a mark behind it, or one that loggers write.
 _WORD = re.compile(
-    r"\S*\d\S*|[^\w\s]+|[\w./@-]+[:=|>]+"
+    r"\S*\d\S*|[^\w\s]+|(?:DEBUG|INFO|WARNING|ERROR|CRITICAL)/[\w.:-]+\]|[\w./@-]+[:=|>]+"
     r"|(?i:debug|info|notice|warn|warning|error|critical|fatal|crit|err|utc|gmt|am|pm|stdout|stderr)"
     r"|(?:celery|kombu|billiard|amqp)\.[\w.]+"
     r"|(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|mon|tue|wed|thu|fri|sat|sun)"

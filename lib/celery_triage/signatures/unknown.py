@@ -84,7 +84,8 @@ def unknown_blocks(
         text, level = said
         key = (shape_of(text), level, "task" if _is_of_task(block) else "process")
         groups.setdefault(key, []).append(block.exceptions[-1].place if block.exceptions else block.place)
-        firsts.setdefault(key, (text, block.source))
+        # A record whose traceback was cut may well tell of its process's end.
+        firsts.setdefault(key, (text, "" if block.cut and not block.exceptions else block.source))
         ends[key] = block.end - 1 + first_line
     shapes = [
         Shape(
