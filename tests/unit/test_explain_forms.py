@@ -797,3 +797,48 @@ def test_a_replica_that_sentinel_makes_is_no_intruders() -> None:
     assert causes(line.format("194.40.243.61:8886", "")) == [("RDS061", "194.40.243.61:8886")]
     assert verdict(line.format("192.168.16.2:6379", "sentinel-da48-cmd")) == "ok"
     assert causes(line.format("192.168.16.2:6379", "")) == [("RDS053", "192.168.16.2:6379")]
+
+
+def test_a_circle_of_imports_is_seen_without_pythons_word() -> None:
+    """Before Python 3.8 only the frames show it: the module that is asked is being imported further up."""
+    text = (
+        'Traceback (most recent call last):\n  File "/app/manage.py", line 9, in <module>\n    main()\n'
+        '  File "/app/shop/users/bulk.py", line 29, in <module>\n    from shop.views import View\n'
+        '  File "/app/shop/views.py", line 55, in <module>\n    from shop.users.bulk import check\n'
+        "ImportError: cannot import name 'check'\n"
+    )
+    assert causes(text) == [("CMD004", "shop.users.bulk")]
+    assert causes(text.replace("/app/shop/users/bulk.py", "/app/shop/other.py")) != causes(text)
+
+
+@pytest.mark.parametrize("level", ["info", "error"])
+def test_who_cannot_connect_is_heard_at_any_level(level: str) -> None:
+    """Some programs try again for ever and log it as information."""
+    text = (
+        '{"event": "Redis Connection failed, retrying... (Error -3 connecting to rediss:6379. Temporary failure '
+        f'in name resolution.)", "level": "{level}", "logger": "shop.config"}}\n'
+    )
+    assert causes(text) == [("URL003", "rediss")]
+    assert verdict(text.replace("Redis Connection failed, retrying...", "a ticket says:").replace("error", "info")) == "ok"
+
+
+def test_a_record_with_a_cut_traceback_may_be_the_end() -> None:
+    """Nobody knows what came of it: that log is not called ok."""
+    text = (
+        "ERROR:shop.app:Failed to create app\nTraceback (most recent call last):\n"
+        '  File "/app/shop/app.py", line 61, in create_app\n    init()\n'
+    )
+    assert verdict(text) == "unknown"
+
+
+def test_a_level_before_a_bar_is_no_service() -> None:
+    """Some loggers write ``ERR | event=…``."""
+    text = "ERR | event=consumer: Cannot connect to redis://r1:6379/0: Error 111 connecting to r1:6379. Connection refused..\n"
+    found = explain([("paste", io.BytesIO(text.encode()))])
+    assert causes(text) == [("BRK001", "r1")] and {one.label for one in found.subjects} == {"paste"}
+
+
+def test_an_exit_code_is_told_in_words() -> None:
+    """What 139 means need not be known at 3 am."""
+    found = explain([("paste", io.BytesIO(b"web-1 exited with code 139\n"))]).judged.findings[0]
+    assert found.remedy is not None and found.remedy.summary.startswith("139: ended by SIGSEGV")

@@ -69,8 +69,9 @@ def is_no_secret(value: str) -> bool:
     """True for a value that stands in a secret's place and hides nothing: empty, masked already, a reference
     to a variable, a plain yes or no, a placeholder."""
     value = value.strip()
-    return (not value or value.lower() in _PLAIN or value in _PLACEHOLDERS or _TOKEN.fullmatch(value) is not None
-            or _MASKED.fullmatch(value) is not None or _REFERENCE.fullmatch(value) is not None)
+    return (not value or value.lower() in _PLAIN or value in _PLACEHOLDERS
+            or _TOKEN.fullmatch(value) is not None or _MASKED.fullmatch(value) is not None
+            or _REFERENCE.fullmatch(value) is not None)
 
 
 def starts_masked(value: str) -> bool:

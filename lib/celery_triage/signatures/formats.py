@@ -118,6 +118,18 @@ class Exc:
         inside = (at for at in range(len(self.functions) - 1, 0, -1) if self.functions[at] == "<module>")
         return next((self.files[at] for at in inside if not self.files[at].startswith("<")), "")
 
+    def importing(self, module: str) -> bool:
+        """Whether a module of the application's is being imported further up: an import from it goes in a
+        circle."""
+        path = "/" + module.replace(".", "/")
+        frames = zip(self.files, self.functions, strict=False)
+        return any(
+            function == "<module>"
+            and file.endswith((f"{path}.py", f"{path}/__init__.py"))
+            and "-packages/" not in file
+            for file, function in frames
+        )
+
     @property
     def text(self) -> str:
         """As Python prints it: ``type: message``. What an import that failed was asked for stands only in the
@@ -126,7 +138,8 @@ class Exc:
         message = self.message
         if message and "import" in self.source and (asked := _FROM.match(self.source)):
             if name := _NAME_ALONE.match(message):
-                message = f"cannot import name '{name[1]}' from '{asked[1]}'{message[name.end() :]}"
+                partly = "partially initialized module " if self.importing(asked[1]) else ""
+                message = f"cannot import name '{name[1]}' from {partly}'{asked[1]}'{message[name.end() :]}"
             elif (part := _MODULE_ALONE.match(message)) and asked[1].endswith(f".{part[1]}"):
                 return f"ModuleNotFoundError: No module named '{asked[1]}'"
         return f"{self.type}: {message}" if message else self.type

@@ -56,7 +56,8 @@ _SHOWN = re.compile(r"\w{1,80}\([\"']")
 _EVENT = re.compile(r".{0,300}?\b(?:event|msg|message)=[\"']?(?=" + "|".join(map(re.escape, OWN_BARE)) + ")")
 #: That a program tries to reach a server and does not.
 _TRIES = re.compile(
-    r"(?i)[^:]{0,40}\bconnection (?:to \S+ )?(?:failed|error)\b|[^:]{0,20}\b(?:failed|unable) to connect\b"
+    r"(?i)(?:[\w.]{1,80}: )?(?:[^:]{0,40}\bconnection (?:to \S+ )?(?:failed|error)\b"
+    r"|[^:]{0,20}\b(?:failed|unable) to connect\b)"
 )
 #: Whose usage errors are Celery's: another program's unknown command says nothing of Celery.
 _CELERYS = re.compile(r"celery|flower|__main__|python|manage\.py|airflow|django-admin")
