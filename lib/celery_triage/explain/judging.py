@@ -20,7 +20,7 @@ from celery_triage.explain.subjects import Said, Subject, Unrecognised
 from celery_triage.model import Finding, Proof, Remedy, worst
 from celery_triage.signatures import Match, catalogue
 from celery_triage.signatures.formats import LONGEST_HEAD, head
-from celery_triage.signatures.matching import tries
+from celery_triage.signatures.prefixed import tries
 
 #: What clients say when the server of that role does not answer or is not there.
 _SERVER_GONE = {

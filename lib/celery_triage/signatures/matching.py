@@ -7,11 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+from celery_triage.signatures.bare import as_exception
 from celery_triage.signatures.blocks import MISPLACED, blocks
 from celery_triage.signatures.catalogue import Signature, catalogue
 from celery_triage.signatures.formats import Block, Exc, from_repr
 from celery_triage.signatures.loading import importing, missing, raised_in, refused
-from celery_triage.signatures.prefixed import FAR, is_prefix, own_words
+from celery_triage.signatures.prefixed import FAR, is_prefix, own_words, tries, without_key
 from celery_triage.signatures.sieve import Sieve
 from celery_triage.signatures.speakers import (
     DEATHS,
@@ -32,33 +33,6 @@ CONTEXTS = ("death", "running", "task", "logged", "quoted")
 #: Of more places than that only the first and the last ones are kept.
 MOST_PLACES = 200
 
-_BARE = re.compile(
-    r"(?P<type>[A-Za-z_][\w.]{0,120}(?:Error|Exception|NotFound|Refused|Disallowed|Registered|Exceeded|Mismatch"
-    r"|Conflict|Full|Login|Failed|Forbidden|Locked|gaierror)|(?:[a-z_]\w{0,60}\.){1,6}(?:[A-Z]\w{1,60}|error)"
-    r"|_?[gn]?dbm\.error|psql: error|psql|pg_dump|createdb"
-    r"|connection to server at \"[^\"]{1,255}\"(?: \([^)]{1,60}\))?, port \d+ failed)(?:: |(?<=Error) "
-    r"(?=connection (?:failed|to server)))(?P<message>.+)"
-)
-#: An error reply of Redis alone, as its own command line shows it.
-_REPLY = re.compile(
-    r"(?:\(error\) )?(?=(?:MISCONF|OOM|READONLY|NOAUTH|WRONGPASS|LOADING|MASTERDOWN|DENIED|NOPERM|CROSSSLOT"
-    r"|CLUSTERDOWN|ERR) [A-Za-z'])"
-)
-#: What redis-py says, without its exception's name.
-_REDIS_SAYS = re.compile(r"(?:Error: )?(?=Error -?\d+ connecting to \S+:\d+\. )")
-#: An exception that says nothing but its name.
-_NAME_ALONE = re.compile(r"(?:[a-z_]\w{0,60}\.){1,6}[A-Z]\w{2,60}")
-#: The stamp of gunicorn's records, which programs beside it take over.
-_GUNICORN = re.compile(r"^\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4}\] \[\d+\] \[[A-Z]+\] ")
-#: A line that is nothing but an exception as Python represents it.
-_SHOWN = re.compile(r"\w{1,80}\([\"']")
-#: Celery's own word as the value of a key, as structured loggers write it.
-_EVENT = re.compile(r".{0,300}?\b(?:event|msg|message)=[\"']?(?=" + "|".join(map(re.escape, OWN_BARE)) + ")")
-#: That a program tries to reach a server and does not.
-_TRIES = re.compile(
-    r"(?i)(?:[\w.]{1,80}: )?(?:[^:]{0,40}\bconnection (?:to \S+ )?(?:failed|error)\b"
-    r"|[^:]{0,20}\b(?:failed|unable) to connect\b)"
-)
 #: Whose usage errors are Celery's: another program's unknown command says nothing of Celery.
 _CELERYS = re.compile(r"celery|flower|__main__|python|manage\.py|airflow|django-admin")
 #: A program's name before what it says of a server's data.
@@ -198,8 +172,7 @@ class _Finder:
                 self.any_of(importing(block), context)
         elif block.kind == "line":
             context = "task" if self.of_next_task(number) else self.ends(number)
-            if event := _EVENT.match(block.message):
-                block.message = block.message[event.end() :]
+            block.message = without_key(block.message)
             if own := own_words(block.message):
                 block.kind, block.source, block.message = "record", "celery", own
                 self.record(number, block)
@@ -300,21 +273,8 @@ class _Finder:
 
     def bare(self, block: Block, context: str) -> bool:
         """The last line of a traceback whose rest was cut away, or what a command says of its failure."""
-        message = _GUNICORN.sub("", block.message.strip()).lstrip("',\"[ ")
-        if found := _REPLY.match(message):
-            return self.exception(Exc("ResponseError", message[found.end() :], block.place), context)
-        if found := _REDIS_SAYS.match(message):
-            return self.exception(
-                Exc("redis.exceptions.ConnectionError", message[found.end() :], block.place), context
-            )
-        if _NAME_ALONE.fullmatch(message):
-            return self.exception(Exc(message, "", block.place), context)
-        if shown := from_repr(message) if _SHOWN.match(message) else None:
-            return self.exception(Exc(*shown, block.place), context)
-        found = _BARE.match(message)
-        return found is not None and self.exception(
-            Exc(found["type"], found["message"], block.place), context
-        )
+        told = as_exception(block.message)
+        return told is not None and self.exception(Exc(*told, block.place), context)
 
     def shown(self, block: Block, context: str) -> bool:
         """An exception that only the record's own line shows (its traceback is cut or was not printed)."""
@@ -390,11 +350,6 @@ def _readings(text: str) -> tuple[str, ...]:
     if "\n" not in text:
         return (text,)
     return (text, " ".join(map(str.strip, text.split("\n"))), text.replace("\n", ""))
-
-
-def tries(text: str) -> bool:
-    """Whether a text says that a program tries to reach a server and does not."""
-    return bool(_TRIES.match(text))
 
 
 def _unquoted(thing: str) -> str:

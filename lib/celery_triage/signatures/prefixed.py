@@ -19,6 +19,14 @@ _WORD = re.compile(
     r"|(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|mon|tue|wed|thu|fri|sat|sun)"
 )
 
+#: Celery's own word as the value of a key, as structured loggers write it.
+_EVENT = re.compile(r".{0,300}?\b(?:event|msg|message)=[\"']?(?=" + "|".join(map(re.escape, OWN_BARE)) + ")")
+#: That a program tries to reach a server and does not.
+_TRIES = re.compile(
+    r"(?i)(?:[\w.]{1,80}: )?(?:[^:]{0,40}\bconnection (?:to \S+ )?(?:failed|error)\b"
+    r"|[^:]{0,20}\b(?:failed|unable) to connect\b)"
+)
+
 
 def is_prefix(text: str) -> bool:
     """Whether what stands before some words only says who wrote them and when."""
@@ -37,3 +45,14 @@ def own_words(text: str, *, logged: bool = False) -> str:
     before = text[: found.start()]
     harmless = not _BRACKETS.sub("", before).strip(" -:|") if logged else is_prefix(before)
     return text[found.start() :] if harmless else ""
+
+
+def without_key(text: str) -> str:
+    """The text without the key before Celery's own words."""
+    found = _EVENT.match(text)
+    return text[found.end() :] if found else text
+
+
+def tries(text: str) -> bool:
+    """Whether a text says that a program tries to reach a server and does not."""
+    return bool(_TRIES.match(text))
