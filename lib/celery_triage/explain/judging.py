@@ -16,6 +16,7 @@ from celery_triage.checks.steps import STEPS
 from celery_triage.exits import MEANINGS
 from celery_triage.explain.codes import Code, code_of, remedy_of
 from celery_triage.explain.judged import Harmless, Judged, Own, Strange
+from celery_triage.explain.records import shown
 from celery_triage.explain.subjects import Said, Subject, Unrecognised
 from celery_triage.model import Finding, Proof, Remedy, worst
 from celery_triage.signatures import Match, catalogue
@@ -32,7 +33,7 @@ _SERVER_GONE = {
 #: Codes of servers that end or refuse everything: these explain their clients.
 _SERVER_STOPS = ("DBS057", "DBS058", "DBS059", "RDS050", "RMQ060", "RMQ061", "CTR050")
 #: What supervisors say of a program that ends.
-_ENDS = ("SUP050", "SUP051")
+_ENDS = ("SUP050", "SUP051", "SUP053")
 #: How far a process must have got afterwards for its words to be history, by the step at which they strike.
 _START = STEPS.index("database")
 #: What a server says while it is not ready; its word that it is makes it history.
@@ -43,6 +44,8 @@ _ENDING = re.compile(
     r"(?i)shut(?:ting)? ?down|\b(?:exit(?:ing|ed)|abort(?:ing|ed)|terminating|giving up|gave up)\b"
     r"|(?:cannot|could not|can't|unable to|failed to|while) start|getaddrinfo failed"
 )
+#: So many different questions of Flower's unanswered are all of them (it asks eight, Flower 0.9 to 2.0).
+QUESTIONS = 6
 #: Lines that are quoted of one finding.
 QUOTED = 3
 #: Codes of which one thing is said in several ways: by a process and its signal, by a server and its clients.
@@ -51,6 +54,8 @@ _ONE_EACH = ("WRK001", "RDS050", "RDS051", "RDS054", "RDS063", "RMQ060")
 _ONE_BY_SERVICE = ("WRK001", "RDS063", "RMQ060")
 #: The signature tells two of these apart, and who says it does not: every worker tells of all others.
 _BY_SIGNATURE = ("WRK053",)
+#: What click says of a value that is empty.
+_EMPTY_VALUE = re.compile(r"invalid choice: \.|: '' is not one of")
 #: Redis's word where a connection gave no login.
 _NO_PASSWORD = re.compile(r"NOAUTH|Authentication required")
 _SIGNAL = re.compile(r"signal \d+ \(SIG\w+\)")
@@ -104,7 +109,7 @@ def judge(subjects: Sequence[Subject]) -> Judged:
                 and not match.harmless
                 and _applications(code_of(match.code))
             ):
-                judged.own.append(Own(subject.label, said.last_text, said.count, tuple(said.lines)))
+                judged.own.append(Own(subject.label, shown(said.last_text), said.count, tuple(said.lines)))
             elif match.harmless:
                 judged.harmless.append(
                     Harmless(
@@ -130,6 +135,7 @@ def judge(subjects: Sequence[Subject]) -> Judged:
                     case.told.append(told)
         for unknown in subject.unknown.values():
             _unrecognised(judged, subject, unknown)
+    _unanswered(judged, subjects, cases)
     ordered = sorted(_together(list(cases.values())), key=_rank)
     _explained(ordered)
     ordered.sort(key=lambda case: case.by is not None)
@@ -152,6 +158,20 @@ def judge(subjects: Sequence[Subject]) -> Judged:
 def _special() -> frozenset[str]:
     """The signatures that know better than others what it is."""
     return frozenset(one.id for one in catalogue() if one.special)
+
+
+def _unanswered(judged: Judged, subjects: Sequence[Subject], cases: dict[tuple[str, str], _Case]) -> None:
+    """One question of Flower's that nobody answered says nothing; all of them say that nobody is there, where
+    no worker in the paste shows that it works."""
+    if any(subject.marks.get("working") for subject in subjects):
+        return
+    for subject in subjects:
+        asked = [said for said in subject.said.values() if said.match.signature == "flower-inspect-failed"]
+        if len({said.match.object for said in asked}) >= QUESTIONS:
+            judged.harmless = [one for one in judged.harmless if one.signature != "flower-inspect-failed"]
+            code = code_of("MON055")
+            case = cases.setdefault((code.code, ""), _Case(code, "", code.says))
+            case.told += [(subject, said, "active") for said in asked]
 
 
 def _thing(subject: Subject, match: Match, thing: str) -> str:
@@ -253,10 +273,15 @@ def _explained(cases: list[_Case]) -> None:
             # A supervisor says that a program ends, the program why.
             ended = effect.code.code in _ENDS and bool(same) and case.severity == "critical"
             ended = ended and case.code.code not in _ENDS
+            ended = ended or _lines(effect) <= _lines(case)  # two things read from the very same lines
             follows = effect.code.code in case.code.explains or effect.code.code == "CTR051" or ended
             if gone or waits or twice or absent or follows:
                 if case.by is not effect:
                     effect.by = case
+
+
+def _lines(case: _Case) -> set[tuple[str, str, int]]:
+    return {(one.source, one.label, line) for one, said, _ in case.told for line in said.lines}
 
 
 def _is_of(subject: Subject, container: str) -> bool:
@@ -275,7 +300,7 @@ def _finding(case: _Case, id: str) -> Finding:
             wanted, (said.text, said.last_text), (said.first, said.last), strict=False
         ):
             if all((one.section, one.line) != (where, number) for one in proof):
-                proof.append(Proof(where, text, number, time))
+                proof.append(Proof(where, shown(text), number, time))
     count = sum(said.count for _, said, _ in case.told)
     times = f" It is said {count} times." if count > 1 else ""
     goes_on = all(state != "active" for _, _, state in case.told)
@@ -306,7 +331,12 @@ def _remedy(case: _Case) -> Remedy:
     """What to do; a server that is looked for at home is looked for in the wrong place first of all."""
     remedy = remedy_of(case.code, case.told[0][1].match, case.thing)
     first = ""
-    if case.code.code in ("BRK001", "URL005") and _HOME.match(case.thing):
+    text = case.told[0][1].text
+    if case.code.code == "CMD001" and case.thing in ("-A", "--app"):
+        first = "Celery 5 takes it before the sub-command: `celery -A proj worker …`. "
+    elif case.code.code == "CMD001" and _EMPTY_VALUE.search(text):
+        first = "Its value is empty: the variable that should give it is not set in this service. "
+    elif case.code.code in ("BRK001", "URL005") and _HOME.match(case.thing):
         first = f"{case.thing} is the container itself: write the name of the Compose service into the URL. "
         if case.code.code == "BRK001":
             first += (
@@ -314,9 +344,9 @@ def _remedy(case: _Case) -> Remedy:
                 "reaches this service. "
             )
         first += "Otherwise: "
-    elif case.code.code in ("BRK001", "URL005") and "refused" in case.told[0][1].text:
+    elif case.code.code in ("BRK001", "URL005") and "refused" in text:
         first = "Where it is only starting: `depends_on` with `condition: service_healthy`. Otherwise: "
-    elif case.code.code == "BRK002" and _NO_PASSWORD.search(case.told[0][1].text):
+    elif case.code.code == "BRK002" and _NO_PASSWORD.search(text):
         first = "This connection gives no password at all: `redis://:PASSWORD@HOST:6379/0` in its URL. "
     elif case.code.code == "CTR051" and case.thing.isdigit() and int(case.thing) in MEANINGS:
         meaning, decides = MEANINGS[int(case.thing)]

@@ -31,6 +31,8 @@ _LOGGER = ("logger", "name", "logger_name", "log.logger")
 _NAME = ("container_name", "CONTAINER_NAME", "service", "container", "_SYSTEMD_UNIT", "SYSLOG_IDENTIFIER")
 _SYSLOG = {"0": "CRITICAL", "1": "CRITICAL", "2": "CRITICAL", "3": "ERROR", "4": "WARNING"}
 _LEVELS = {"FATAL": "CRITICAL", "PANIC": "CRITICAL", "ERR": "ERROR", "WARN": "WARNING", "CRIT": "CRITICAL"}
+#: The time of a line that is made of JSON: readers of lines want one.
+STAND_IN = "2000-01-01 00:00:00,000"
 #: Loggers whose records are a Celery process's own words.
 _OWN = ("celery", "kombu", "billiard", "amqp", "flower", "tornado")
 
@@ -83,12 +85,13 @@ def _head(data: Mapping[str, Any], level: str, message: str) -> str:
     logger = _first(data, _LOGGER) or ""
     process = _first(data, ("processName", "process_name", "process")) or "MainProcess"
     if logger.split(".")[0] in _OWN:
-        return f"[2000-01-01 00:00:00,000: {word}/{process}] {message}"
-    return (
-        f"2000-01-01 00:00:00,000 {word} {logger}: {message}"
-        if logger
-        else (f"2000-01-01 00:00:00,000 {word} {message}")
-    )
+        return f"[{STAND_IN}: {word}/{process}] {message}"
+    return f"{STAND_IN} {word} {logger}: {message}" if logger else f"{STAND_IN} {word} {message}"
+
+
+def shown(text: str) -> str:
+    """A record as people are to see it: without the time that stands in for the one that JSON keeps apart."""
+    return text.replace(f"[{STAND_IN}: ", "[", 1).removeprefix(f"{STAND_IN} ")
 
 
 def _first(data: Any, keys: tuple[str, ...]) -> str | None:
@@ -115,6 +118,8 @@ def _first(data: Any, keys: tuple[str, ...]) -> str | None:
 #: A line of Docker's json-file whose end was cut off.
 _CUT = re.compile(r'\{"log": ?"((?:[^"\\]|\\.){10,})\Z')
 _BEGIN = "Traceback (most recent call last):"
+#: A traceback whose ends of line were written out, its beginning cut off.
+_WRITTEN_OUT = re.compile(r"\)\\n(?:[a-z_]\w*\.)*[A-Z]\w*(?:Error|Exception): [^\"']{8,200}\\n")
 _FRAME = re.compile(r'\s*(?=File "[^"]{1,400}", line \d+, in )')
 #: A frame and its source behind it.
 _SOURCE = re.compile(r'^(File "[^"]{1,400}", line \d+, in \S+) ?')
@@ -129,6 +134,8 @@ _CHAINED = re.compile(rf"\s*({'|'.join(map(re.escape, CHAINED))})\s*")
 def unfolded(text: str) -> list[str]:
     """The lines of a traceback that a collector joined to one line, or whose ends of line it wrote as
     ``\\n``; any other line as it is."""
+    if text.count("\\n") > 1 and _WRITTEN_OUT.search(text):
+        return text.replace("\\r", "").replace("\\n", "\n").split("\n")
     before, begin, behind = text.partition(_BEGIN)
     if begin and not behind.strip() and before[-1:] in (")", "'", '"'):
         return [before, begin]  # the end of a line was lost

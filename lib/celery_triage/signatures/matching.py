@@ -12,7 +12,16 @@ from celery_triage.signatures.blocks import MISPLACED, blocks
 from celery_triage.signatures.catalogue import Signature, catalogue
 from celery_triage.signatures.formats import Block, Exc, from_repr
 from celery_triage.signatures.loading import importing, missing, raised_in, refused
-from celery_triage.signatures.prefixed import FAR, is_prefix, own_words, tries, without_key
+from celery_triage.signatures.prefixed import (
+    FAR,
+    LONG_ENOUGH,
+    SOON,
+    behind_label,
+    is_prefix,
+    own_words,
+    tries,
+    without_key,
+)
 from celery_triage.signatures.sieve import Sieve
 from celery_triage.signatures.speakers import (
     DEATHS,
@@ -211,8 +220,21 @@ class _Finder:
                 ):
                     self.add(signature, found, context, block.place)
                     return
-        if tries(block.message):
+        if not self.labelled(block, context) and tries(block.message):
             self.quoted(block.message, block.place)
+
+    def labelled(self, block: Block, context: str) -> bool:
+        """An exception's message without its name, or behind a label (``Error running query: …``)."""
+        if (begin := behind_label(block.message)) < 0:
+            return False
+        text = block.message[begin:]
+        for signature in self.through("exception", text):
+            found = signature.pattern.search(text)
+            known = found and signature.needs in text and signature.files is None and not signature.general
+            if found and known and found.start() <= SOON and found.end() - found.start() >= LONG_ENOUGH:
+                self.add(signature, found, context, block.place)
+                return True
+        return False
 
     def of_next_task(self, number: int) -> bool:
         """Whether a line is the end of a cut traceback that the record below it tells as a task's."""

@@ -27,6 +27,13 @@ _TRIES = re.compile(
     r"|[^:]{0,20}\b(?:failed|unable) to connect\b)"
 )
 
+#: Where in a message its known words must begin, and how many characters they must be.
+SOON, LONG_ENOUGH = 12, 16
+_LABEL = re.compile(r"[^\s:][^:]{0,60}: +")
+_ERROR = re.compile(
+    r"(?i)\b\w*(?:error|failed|failure|fatal|exception|refused|limit|not allowed|timed out)\b"
+)
+
 
 def is_prefix(text: str) -> bool:
     """Whether what stands before some words only says who wrote them and when."""
@@ -45,6 +52,15 @@ def own_words(text: str, *, logged: bool = False) -> str:
     before = text[: found.start()]
     harmless = not _BRACKETS.sub("", before).strip(" -:|") if logged else is_prefix(before)
     return text[found.start() :] if harmless else ""
+
+
+def behind_label(text: str) -> int:
+    """Where the message of an error begins that a line tells without its exception's name: at its front, or
+    behind a label that calls it an error or is a prefix. -1 where the line tells of no error."""
+    label = _LABEL.match(text)
+    if label is not None and (_ERROR.search(label[0]) or is_prefix(label[0])):
+        return label.end()
+    return 0 if _ERROR.search(text[:FAR]) and text[:1].isalpha() else -1
 
 
 def without_key(text: str) -> str:
