@@ -20,8 +20,6 @@ from celery_triage.explain.records import shown
 from celery_triage.explain.subjects import Said, Subject, Unrecognised
 from celery_triage.model import Finding, Proof, Remedy, worst
 from celery_triage.signatures import Match, catalogue
-from celery_triage.signatures.formats import LONGEST_HEAD, head
-from celery_triage.signatures.prefixed import tries
 
 #: What clients say when the server of that role does not answer or is not there.
 _SERVER_GONE = {
@@ -37,7 +35,9 @@ _ENDS = ("SUP050", "SUP051", "SUP053")
 #: How far a process must have got afterwards for its words to be history, by the step at which they strike.
 _START = STEPS.index("database")
 #: What a server says while it is not ready; its word that it is makes it history.
-_OVER_WHEN_READY = ("DBS004", "DBS056", "DBS059", "RDS052", "RDS063", "RDS065", "RMQ060")
+_OVER_WHEN_READY = ("DBS004", "DBS056", "DBS059", "RDS052", "RDS053", "RDS063", "RDS065", "RMQ060")
+#: What a script's wait for a server is over with.
+_WAITED_FOR = ("URL003", "URL005", "DBS004", "NET050", "BRK001")
 #: So many of the last lines may be a program's end also where its logger wrote them.
 VERY_LAST = 2
 _ENDING = re.compile(
@@ -99,13 +99,16 @@ def judge(subjects: Sequence[Subject]) -> Judged:
     """The judgement over all subjects."""
     judged = Judged("ok")
     cases: dict[tuple[str, str], _Case] = {}
+    # Several sentinels tell of one primary: the word of any that it was replaced holds for all.
+    over = [subject.marks.get("working", 0) for subject in subjects if subject.role == "redis"]
+    replaced = max(over, default=0)
     for subject in subjects:
         for said in subject.said.values():
             match = said.match
-            if match.context == "quoted" and not _complains(said):
+            if match.context == "quoted" or "tests" in subject.marks:
                 judged.quoted += said.count
             elif (
-                match.context in ("task", "logged", "quoted")
+                match.context in ("task", "logged")
                 and not match.harmless
                 and _applications(code_of(match.code))
             ):
@@ -126,7 +129,7 @@ def judge(subjects: Sequence[Subject]) -> Judged:
                 thing = _named(subject, match)
                 key = (code.code, _thing(subject, match, thing))
                 case = cases.setdefault(key, _Case(code, thing, match.says))
-                told = (subject, said, _state(subject, said, code))
+                told = (subject, said, _state(subject, said, code, replaced))
                 closer = match.object.startswith(("signal", "exitcode")) or match.signature in _special()
                 if code.code in _ONE_EACH and closer:
                     case.thing, case.says = match.object or case.thing, match.says
@@ -197,31 +200,24 @@ def _named(subject: Subject, match: Match) -> str:
     return match.object
 
 
-def _complains(said: Said) -> bool:
-    """Whether a record with a known text is a complaint of a program that is no Celery process, not talk:
-    what tasks write is theirs."""
-    record = head(said.text[:LONGEST_HEAD])
-    if record is None or record.source == "app":
-        bad = record is not None and record.level in ("ERROR", "CRITICAL", "FATAL")
-        # Some log at no high level that they cannot connect.
-        return bad or tries(record.message if record is not None else said.text)
-    return False
-
-
 def _applications(code: Code) -> bool:
     """Whether it is the application's own affair when a task meets it: what would strike a start (a missing
     module, a setting) stops no worker that runs."""
     return code.step in STEPS[: STEPS.index("database")]
 
 
-def _state(subject: Subject, said: Said, code: Code) -> str:
+def _state(subject: Subject, said: Said, code: Code, replaced: int) -> str:
     """``active``, ``task`` (only tasks failed of it, or a Celery process logged it) or ``history`` (the
     process got past it). What another program logs of itself may well be what ended it."""
-    if said.match.context == "task" or (said.match.context in ("logged", "quoted") and subject.celery):
+    if said.match.context == "task" or (said.match.context == "logged" and subject.celery):
         return "task"
-    if not code.heals:
+    if not code.heals and not (subject.role and code.code in _OVER_WHEN_READY):
         return "active"
     working = subject.marks.get("working", 0)
+    if code.code == "RDS065":
+        working = max(working, replaced)
+    if code.code in _WAITED_FOR:
+        working = max(working, subject.marks.get("reached", 0))
     if subject.role:
         return "history" if code.code in _OVER_WHEN_READY and working > said.end else "active"
     if code.step in STEPS and STEPS.index(code.step) <= _START:
@@ -356,7 +352,7 @@ def _remedy(case: _Case) -> Remedy:
 
 def _unrecognised(judged: Judged, subject: Subject, unknown: Unrecognised) -> None:
     shape = unknown.shape
-    working = max(subject.marks.get("working", 0), subject.marks.get("connected", 0))
+    working = max(subject.marks.get(mark, 0) for mark in ("working", "connected", "reached"))
     if shape.context == "task":
         judged.own.append(Own(subject.label, shape.text, unknown.count, tuple(unknown.lines)))
         return
@@ -370,6 +366,7 @@ def _unrecognised(judged: Judged, subject: Subject, unknown: Unrecognised) -> No
     )
     ends = (
         own
+        and "tests" not in subject.marks
         and working < unknown.lines[-1]
         and shape.level in ("ERROR", "CRITICAL", "FATAL")
         and (not unknown.logged or very_last)

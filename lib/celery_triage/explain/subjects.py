@@ -42,6 +42,15 @@ _CELERY = r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}: \w+/[\w:.-]+\] "
 #: What shows that a process got so far: ``start`` of a life, ``connected`` to its broker, ``working``.
 _MARKS = (
     ("start", re.compile(r"\s*-{14} \S+@\S+ v\d|celery beat v\S+ .{0,40}is starting\.$|[Uu]sage: ")),
+    ("tests", re.compile(r"={3,} (?:.{0,80}, )?\d+ passed\b.{0,80} in [\d.]+s")),
+    (
+        "reached",
+        re.compile(
+            r"(?i).{0,60}?(?:(?:postgres\w*|mysql|mariadb|database|db|redis|rabbitmq|broker|\w+:\d{2,5})"
+            r"(?: is| are)?(?: now)?(?: up| available| reachable| ready)\b(?! for| to)"
+            r"|connection .{0,60}succeeded)"
+        ),
+    ),
     ("connected", re.compile(_CELERY + r"Connected to \w")),
     (
         "working",
@@ -49,7 +58,9 @@ _MARKS = (
             r"(?:" + _CELERY + r")?(?:\S{1,200} ready\.$|Task \S+ (?:received$|succeeded in )"
             r"|Task \S+\[\S+\] (?:received|succeeded in )|Scheduler: Sending due task )"
             r"|.{0,80}(?:database system is ready to accept |[Rr]eady to accept connections"
-            r"|Server startup complete; |mysqld: ready for connections|\+switch-master |-[os]down master )"
+            r"|Server startup complete; |mysqld: ready for connections|\+switch-master |-[os]down master "
+            r"|MASTER <-> REPLICA sync: Finished|Booting worker with pid|Application startup complete"
+            r"|Successfully (?:installed|built|tagged) |- - \[\d\d/\w{3}/\d{4}.{0,30}\] \"[A-Z]{3,7} /)"
         ),
     ),
 )

@@ -29,6 +29,7 @@ _POSTGRES_BARE = re.compile(r" {0,4}(?:(LOG|FATAL|PANIC|DETAIL|HINT):  ?|(ERROR|
 _MYSQL = re.compile(
     r"(?:\d{4}-\d\d-\d\d[T ]|\d{6} ) ?\d{1,2}:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)?"
     r"(?: (?:\d+|0x\w+) \[(Note|Warning|ERROR|System)\] | \[(Note|Warn|ERROR)\] \[Entrypoint\]: )"
+    r"(?:\[MY-\d+\] \[\w+\] )?"
 )
 #: A logger of Celery's and no level, as some applications format records.
 _LEVELLESS = re.compile(

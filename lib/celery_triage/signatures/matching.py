@@ -17,9 +17,9 @@ from celery_triage.signatures.prefixed import (
     LONG_ENOUGH,
     SOON,
     behind_label,
+    complaint,
     is_prefix,
     own_words,
-    tries,
     without_key,
 )
 from celery_triage.signatures.sieve import Sieve
@@ -44,6 +44,10 @@ MOST_PLACES = 200
 
 #: Whose usage errors are Celery's: another program's unknown command says nothing of Celery.
 _CELERYS = re.compile(r"celery|flower|__main__|python|manage\.py|airflow|django-admin")
+#: Celery's records of what a task was given and gave.
+_DATA = re.compile(r"Task \S+\[\S+\] (?:received|succeeded|sent|accepted)\b")
+#: Records of PostgreSQL that show a client's statement.
+_STATEMENTS = ("duration: ", "statement: ", "execute ", "parse ", "bind ")
 #: A program's name before what it says of a server's data.
 _PROGRAM = re.compile(r"^(?:initdb|postgres|pg_ctl|psql): (?:error: |fatal: )?")
 _SIGNS_OF_LIFE = re.compile(r"\s*-{14} \S+@\S+ v\d|celery beat v")
@@ -195,6 +199,8 @@ class _Finder:
                 self.prefixed(block, context)
         elif block.source == "mysql":
             self.text("line", block.message, "running", block.place, anywhere=True)
+        elif block.source == "postgres" and block.message.startswith(_STATEMENTS):
+            pass
         elif block.source in ("postgres", "redis", "rabbitmq"):
             self.text(block.source, block.message, "running", block.place)
         else:
@@ -220,8 +226,8 @@ class _Finder:
                 ):
                     self.add(signature, found, context, block.place)
                     return
-        if not self.labelled(block, context) and tries(block.message):
-            self.quoted(block.message, block.place)
+        if not self.labelled(block, context):
+            self.quoted(block)
 
     def labelled(self, block: Block, context: str) -> bool:
         """An exception's message without its name, or behind a label (``Error running query: …``)."""
@@ -263,15 +269,18 @@ class _Finder:
             context = self.ends(number)
             if not self.exceptions(block, context) and not self.shown(block, context):
                 self.text("own", message, context, block.place, anywhere=True)
+        elif _DATA.match(message):
+            pass  # arguments and results are data
         elif is_task(message):
-            self.text("message", message, "running", block.place)
+            self.text("message", message, "running", block.place, anchored=True)
             # The record shows the exception whole where its traceback was cut.
             if (
                 not self.exceptions(block, "task", general=False)
                 and not self.shown(block, "task")
                 and not self.exceptions(block, "task")
+                and not self.text("exception", message, "task", block.place, anywhere=True)
             ):
-                self.text("exception", message, "task", block.place, anywhere=True)
+                self.text("message", message, "task", block.place)
         elif OUTSIDE.match(message) or opening.startswith(OWN if of_main(block) else OWN_IN_POOL):
             # What it says of itself is closer than an exception's general sense, and the reason that a record
             # gives is closer than what it complains of.
@@ -288,10 +297,12 @@ class _Finder:
                 self.text("message", message, "running", block.place)
         elif block.source == "app" and block.exceptions:
             self.exceptions(block, "logged")
-        elif of_main(block) and self.text("message", message, "running", block.place):
+        elif of_main(block) and self.text(
+            "message", message, "running", block.place, anchored=block.source == "app"
+        ):
             pass
         elif not self.exceptions(block, "task" if in_pool(block) else "logged"):
-            self.quoted(message, block.place)  # no ``log.exception`` of the application's, but words
+            self.quoted(block)  # no ``log.exception`` of the application's, but words
 
     def bare(self, block: Block, context: str) -> bool:
         """The last line of a traceback whose rest was cut away, or what a command says of its failure."""
@@ -340,11 +351,14 @@ class _Finder:
         anywhere: bool = False,
         start: bool = False,
         general: bool = True,
+        anchored: bool = False,
     ) -> bool:
         for reading in _readings(text):
             for signature in self.through(where, reading):
                 if signature.general and not general:
                     continue
+                if anchored and signature.pattern.pattern.startswith((".", "(?:.", "[\\s")):
+                    continue  # it would match behind any words
                 if signature.needs in reading and not (anywhere and signature.files):
                     # One's own words are the first ones; what a command or a server says may follow others.
                     first = start or (where in ("message", "line") and not anywhere)
@@ -354,17 +368,26 @@ class _Finder:
                         return True
         return False
 
-    def quoted(self, message: str, place: int) -> None:
-        """What an application's message holds of known texts, each once."""
+    def quoted(self, block: Block) -> None:
+        """What an application's message holds of known texts, each once: quoted, or a complaint of its own
+        where the text is what the message tells (the first one counts then)."""
+        message, place = block.message, block.place
+        told = complaint(block)
+        if block.kind == "line" and told is None:
+            return
         said: set[tuple[str, str]] = set()
         for where in ("usage", "exception", "message", "line", "postgres", "redis"):
             for signature in self.through(where, message):
                 if signature.files is not None or signature.needs not in message:
                     continue
                 found = signature.pattern.search(message)
-                if found and (signature.id, str(found.groupdict())) not in said:
-                    said.add((signature.id, str(found.groupdict())))
-                    self.add(signature, found, "quoted", place)
+                if found is None or (signature.id, str(found.groupdict())) in said:
+                    continue
+                if told is not None and found.start() <= told[1] and found.end() > told[0]:
+                    self.add(signature, found, "logged", place)
+                    return
+                said.add((signature.id, str(found.groupdict())))
+                self.add(signature, found, "quoted", place)
 
 
 def _readings(text: str) -> tuple[str, ...]:

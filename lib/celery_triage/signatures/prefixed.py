@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from celery_triage.signatures.formats import Block
 from celery_triage.signatures.speakers import DEATHS, OWN_BARE
 
 #: So far into a line its words are looked for, and so many words may stand before them.
@@ -27,12 +28,23 @@ _TRIES = re.compile(
     r"|[^:]{0,20}\b(?:failed|unable) to connect\b)"
 )
 
+#: The logger that a format writes before the message.
+_LOGGER = re.compile(r"(?:[a-z_]\w*\.)*[a-z_]\w*(?:: | - )")
 #: Where in a message its known words must begin, and how many characters they must be.
 SOON, LONG_ENOUGH = 12, 16
+#: So far behind the words that a program cannot connect stands why.
+BEHIND_TRYING = 60
+_LEVEL = re.compile(r"(?i)(?:debug|info|notice|warn|warning|error|critical|fatal|crit|err)\b")
 _LABEL = re.compile(r"[^\s:][^:]{0,60}: +")
 _ERROR = re.compile(
     r"(?i)\b\w*(?:error|failed|failure|fatal|exception|refused|limit|not allowed|timed out)\b"
 )
+
+
+def is_stamp(text: str) -> bool:
+    """Whether what stands before some words only says when they were written, and how bad it is."""
+    names = (word for word in text.split() if word[:1].isalpha() and not _LEVEL.match(word))
+    return is_prefix(text) and all(any(map(str.isdigit, word)) for word in names)
 
 
 def is_prefix(text: str) -> bool:
@@ -58,9 +70,28 @@ def behind_label(text: str) -> int:
     """Where the message of an error begins that a line tells without its exception's name: at its front, or
     behind a label that calls it an error or is a prefix. -1 where the line tells of no error."""
     label = _LABEL.match(text)
-    if label is not None and (_ERROR.search(label[0]) or is_prefix(label[0])):
+    if label is not None and (_ERROR.search(label[0]) or is_stamp(label[0])):
         return label.end()
     return 0 if _ERROR.search(text[:FAR]) and text[:1].isalpha() else -1
+
+
+def complaint(block: Block) -> tuple[int, int] | None:
+    """Between which places what a record of an application's or a line complains of must begin. None where it
+    does not complain: its level is no error's and it does not say that it cannot connect, or its first words
+    call what follows somebody else's (``ticket body: …``)."""
+    text = block.message
+    if block.source not in ("app", ""):
+        return None
+    if found := _TRIES.match(text):
+        return found.end(), found.end() + BEHIND_TRYING
+    if block.source != "app" or block.level not in ("ERROR", "CRITICAL", "FATAL"):
+        return None
+    logger = _LOGGER.match(text)
+    begin = logger.end() if logger is not None else 0
+    label = _LABEL.match(text, begin)
+    if label is None:
+        return 0, begin + SOON
+    return (0, label.end() + SOON) if _ERROR.search(label[0]) or is_stamp(label[0]) else None
 
 
 def without_key(text: str) -> str:
