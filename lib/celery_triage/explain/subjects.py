@@ -59,7 +59,7 @@ _MARKS = (
             r"|Task \S+\[\S+\] (?:received|succeeded in )|Scheduler: Sending due task )"
             r"|.{0,80}(?:database system is ready to accept |[Rr]eady to accept connections"
             r"|Server startup complete; |mysqld: ready for connections|\+switch-master |-[os]down master "
-            r"|MASTER <-> REPLICA sync: Finished|Booting worker with pid|Application startup complete"
+            r"|MASTER <-> REPLICA sync: Finished|Application startup complete"
             r"|Successfully (?:installed|built|tagged) |- - \[\d\d/\w{3}/\d{4}.{0,30}\] \"[A-Z]{3,7} /)"
         ),
     ),

@@ -36,6 +36,8 @@ _IGNORED = re.compile(r"Exception ignored in: |Exception in thread ")
 _ENDED = re.compile(r" exited with code \d+\s*$")
 #: An exception behind an indentation that is not its own.
 _INDENTED = re.compile(r"\s+(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception): \S")
+#: An exception that says nothing but its name, with its module.
+_DOTTED = re.compile(r"(?:[a-z_]\w*\.){1,6}[A-Z]\w+")
 #: What people write for lines that they left out.
 _LEFT_OUT = re.compile(r"[\[(<]?\s*(?:\.{2,}|…|(?:snip|cut|truncated|omitted)\b).{0,20}$", re.I)
 #: A source line that says all of the exception that it raises.
@@ -157,7 +159,9 @@ class _Cutter:
                 at = self.traceback(at, head.exceptions, end)
                 self.raised(head.exceptions, head)
             else:
-                if len(words) < 40:
+                if head.source == "app" and not head.exceptions and _DOTTED.fullmatch(self.texts[at]):
+                    head.exceptions.append(Exc(self.texts[at], "", at))
+                elif len(words) < 40:
                     words.append(self.texts[at])
                 at += 1
         if not head.message.strip() and head.source == "rabbitmq" and end > place + 1:

@@ -29,13 +29,13 @@ _TRIES = re.compile(
 )
 
 #: The logger that a format writes before the message.
-_LOGGER = re.compile(r"(?:[a-z_]\w*\.)*[a-z_]\w*(?:: | - )")
+_LOGGER = re.compile(r"(?:\[[^\]]{1,80}\]:? )*(?:(?:[a-z_]\w*\.)*[a-z_]\w*(?:: | - ))?")
 #: Where in a message its known words must begin, and how many characters they must be.
 SOON, LONG_ENOUGH = 12, 16
 #: So far behind the words that a program cannot connect stands why.
-BEHIND_TRYING = 60
+BEHIND_TRYING = 240
 _LEVEL = re.compile(r"(?i)(?:debug|info|notice|warn|warning|error|critical|fatal|crit|err)\b")
-_LABEL = re.compile(r"[^\s:][^:]{0,60}: +")
+_LABEL = re.compile(r"[^\s:](?:[^:]|:(?! )){0,80}: +")
 _ERROR = re.compile(
     r"(?i)\b\w*(?:error|failed|failure|fatal|exception|refused|limit|not allowed|timed out)\b"
 )
@@ -69,9 +69,10 @@ def own_words(text: str, *, logged: bool = False) -> str:
 def behind_label(text: str) -> int:
     """Where the message of an error begins that a line tells without its exception's name: at its front, or
     behind a label that calls it an error or is a prefix. -1 where the line tells of no error."""
-    label = _LABEL.match(text)
-    if label is not None and (_ERROR.search(label[0]) or is_stamp(label[0])):
-        return label.end()
+    if label := _LABEL.match(text):
+        named = " " not in label[0].strip()  # a program's or a method's name
+        if named or _ERROR.search(label[0]) or is_stamp(label[0]):
+            return label.end()
     return 0 if _ERROR.search(text[:FAR]) and text[:1].isalpha() else -1
 
 
@@ -88,10 +89,11 @@ def complaint(block: Block) -> tuple[int, int] | None:
         return None
     logger = _LOGGER.match(text)
     begin = logger.end() if logger is not None else 0
-    label = _LABEL.match(text, begin)
-    if label is None:
-        return 0, begin + SOON
-    return (0, label.end() + SOON) if _ERROR.search(label[0]) or is_stamp(label[0]) else None
+    while label := _LABEL.match(text, begin):
+        if not (_ERROR.search(label[0]) or is_stamp(label[0])):
+            return None
+        begin = label.end()
+    return 0, begin + SOON
 
 
 def without_key(text: str) -> str:

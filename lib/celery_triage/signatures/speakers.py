@@ -70,6 +70,7 @@ OWN_BARE = (
     "Failed to capture events: ",
     "Error in timer: ",
     "Consumer: Connection to broker lost",
+    "Control command error: ",
 )
 #: What Celery says of itself in a pool process; all else there is the application's, whatever it looks like.
 OWN_IN_POOL = (
