@@ -842,3 +842,96 @@ def test_an_exit_code_is_told_in_words() -> None:
     """What 139 means need not be known at 3 am."""
     found = explain([("paste", io.BytesIO(b"web-1 exited with code 139\n"))]).judged.findings[0]
     assert found.remedy is not None and found.remedy.summary.startswith("139: ended by SIGSEGV")
+
+
+@pytest.mark.parametrize("text", ["ContentDisallowed: Refusing to deserialize untrusted content of type pickle", "Killed"])
+@pytest.mark.parametrize(
+    "said",
+    [
+        "[2026-11-24 00:00:02,000: INFO/ForkPoolWorker-1] Task shop.check[46fd8d77] succeeded in 0.2s: '{}'",
+        "[2026-11-24 00:00:02,000: INFO/MainProcess] Task shop.check[46fd8d77] received args=('{}',)",
+        '{{"level": "error", "logger": "shop.tickets", "message": "ticket body: {}"}}',
+        "2026-11-24 00:00:02,000 ERROR shop.tickets remote site says: {}",
+        'ts=2026-11-24T00:00:02Z level=error logger=shop msg="imported {}"',
+        "2026-11-24 00:00:02.000 | ERROR    | shop.hooks:deliver:44 - webhook 9 answered 500: <body>{}</body>",
+    ],
+)
+def test_what_a_working_worker_handles_is_data(said: str, text: str) -> None:
+    """Arguments, results, bodies of tickets and answers of other sites: none of it is the worker's own word."""
+    after = "[2026-11-24 00:00:03,000: INFO/ForkPoolWorker-1] Task shop.check[46fd8d77] succeeded in 0.2s: None"
+    assert verdict(f"{READY}\n{said.format(text)}\n{after}\n") == "ok"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "2026-11-24 00:00:02,000 ERROR shop.db: psycopg2.OperationalError: FATAL:  database \"shop\" does not exist",
+        "2026-11-24 00:00:02,000 ERROR shop.db: Error running query: FATAL:  database \"shop\" does not exist",
+        'Error running query: FATAL:  database "shop" does not exist',
+    ],
+)
+def test_a_complaint_is_heard_behind_its_label(line: str) -> None:
+    """A label that calls what follows an error does not make it somebody else's."""
+    assert causes(line + "\n") == [("DBS001", "shop")]
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "web-1  | 2026-11-24 00:00:09 db:5432 is available after 8 seconds",
+        'web-1  | 172.18.0.1 - - [24/Nov/2026:00:00:20 +0000] "GET /health HTTP/1.1" 200 2 "-" "curl/8"',
+    ],
+)
+def test_a_wait_that_was_passed_is_history(end: str) -> None:
+    """An entrypoint that waits for its database prints refusals until it is there."""
+    text = (
+        'web-1  | psycopg2.OperationalError: connection to server at "db" (172.18.0.3), port 5432 failed: '
+        "Connection refused\n"
+    )
+    assert causes(text) == [("URL005", "db")]
+    assert causes(f"{text}{end}\n") == []
+
+
+def test_tests_that_passed_are_no_stack() -> None:
+    """What pytest shows of the logs of its tests was meant to be."""
+    text = (
+        "ERROR    app.broker:broker.py:22 consumer: Cannot connect to redis://nowhere:6379/0: Error -2 connecting "
+        "to nowhere:6379. Name or service not known.\n=================== 6 passed, 1 warning in 3.21s ====\n"
+    )
+    assert verdict(text) == "ok"
+
+
+def test_the_statement_of_a_client_is_no_word_of_the_servers() -> None:
+    """PostgreSQL logs what clients send; what stands in their SQL happened nowhere."""
+    text = (
+        "2026-11-24 00:00:00.000 UTC [33] LOG:  duration: 1203.221 ms  statement: SELECT * FROM t WHERE err = "
+        "'FATAL:  sorry, too many clients already'\n"
+    )
+    assert verdict(text) == "ok"
+
+
+ALL = ("stats", "active_queues", "registered", "scheduled", "active", "reserved", "revoked", "conf")
+
+
+@pytest.mark.parametrize(("asked", "found"), [(ALL, [("MON055", "")]), (ALL[:2], [])])
+def test_flower_without_any_answer_is_told(asked: tuple[str, ...], found: list[tuple[str, str]]) -> None:
+    """One question that nobody answered is noise; all of them mean that no worker is there."""
+    text = "".join(f"[W 261124 00:00:00 inspector:42] Inspect method {name} failed\n" for name in asked)
+    assert causes(text) == found
+    assert causes(f"worker-1  | {READY}\n" + each(text, "flower-1  | ")) == []
+
+
+def test_a_traceback_whose_ends_of_line_were_written_out_is_read_without_its_beginning() -> None:
+    """As some collectors and chat programs keep it."""
+    text = (
+        "conn = _connect(dsn, **kwasync)\\npsycopg2.OperationalError: could not translate host name \"pg\" to "
+        "address: Temporary failure in name resolution\\n\\n\\nThe above exception was\n"
+    )
+    assert causes(text) == [("URL003", "pg")]
+
+
+def test_the_time_that_stands_in_for_jsons_is_not_shown() -> None:
+    """A quoted line holds nothing that the log does not."""
+    text = '{"level": "error", "msg": "Failed to open: dial tcp 10.0.0.2:6379: i/o timeout", "time": "2026-11-24"}\n'
+    found = explain([("paste", io.BytesIO(text.encode()))]).judged.findings[0]
+    assert found.code == "NET050" and "2000-01-01" not in found.proof[0].text

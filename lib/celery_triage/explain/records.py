@@ -119,7 +119,7 @@ def _first(data: Any, keys: tuple[str, ...]) -> str | None:
 _CUT = re.compile(r'\{"log": ?"((?:[^"\\]|\\.){10,})\Z')
 _BEGIN = "Traceback (most recent call last):"
 #: A traceback whose ends of line were written out, its beginning cut off.
-_WRITTEN_OUT = re.compile(r"\)\\n(?:[a-z_]\w*\.)*[A-Z]\w*(?:Error|Exception): [^\"']{8,200}\\n")
+_WRITTEN_OUT = re.compile(r"\)\\n(?:[a-z_]\w*\.)*[A-Z]\w*(?:Error|Exception): .{8,300}?\\n")
 _FRAME = re.compile(r'\s*(?=File "[^"]{1,400}", line \d+, in )')
 #: A frame and its source behind it.
 _SOURCE = re.compile(r'^(File "[^"]{1,400}", line \d+, in \S+) ?')

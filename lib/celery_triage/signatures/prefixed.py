@@ -89,10 +89,11 @@ def complaint(block: Block) -> tuple[int, int] | None:
         return None
     logger = _LOGGER.match(text)
     begin = logger.end() if logger is not None else 0
+    first = True
     while label := _LABEL.match(text, begin):
         if not (_ERROR.search(label[0]) or is_stamp(label[0])):
-            return None
-        begin = label.end()
+            return None if first else (0, begin + SOON)
+        first, begin = False, label.end()
     return 0, begin + SOON
 
 
