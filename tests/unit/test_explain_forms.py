@@ -935,3 +935,17 @@ def test_the_time_that_stands_in_for_jsons_is_not_shown() -> None:
     text = '{"level": "error", "msg": "Failed to open: dial tcp 10.0.0.2:6379: i/o timeout", "time": "2026-11-24"}\n'
     found = explain([("paste", io.BytesIO(text.encode()))]).judged.findings[0]
     assert found.code == "NET050" and "2000-01-01" not in found.proof[0].text
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("celery -A shop.tasks worker", "The module that -A names is not there"),
+        ("celery -A other.app worker", "A module that the application imports is not there"),
+        ("", "or one that the application imports"),
+    ],
+)
+def test_the_module_that_is_not_there_is_held_against_the_command(command: str, says: str) -> None:
+    """Celery 5.0 says so of any module; the command, where the log shows it, tells which it is."""
+    found = explain([("paste", io.BytesIO(f"$ {command}\n{NOT_LOADED}".encode()))]).judged.findings[0]
+    assert found.code == "CMD003" and says in found.title

@@ -54,6 +54,11 @@ _ONE_EACH = ("WRK001", "RDS050", "RDS051", "RDS054", "RDS063", "RMQ060")
 _ONE_BY_SERVICE = ("WRK001", "RDS063", "RMQ060")
 #: The signature tells two of these apart, and who says it does not: every worker tells of all others.
 _BY_SIGNATURE = ("WRK053",)
+#: What is said of a module that is not there, by what the log shows of the command.
+_IMPORTED = "A module that the application imports is not there."
+_ONE_OF_BOTH = "The module that -A names, or one that the application imports, is not there."
+#: What Python says of arguments that are missing.
+_ARGUMENTS = re.compile(r"missing \d+ required positional argument|takes (?:at least|exactly) \d+ argument")
 #: What click says of a value that is empty.
 _EMPTY_VALUE = re.compile(r"invalid choice: \.|: '' is not one of")
 #: Redis's word where a connection gave no login.
@@ -128,7 +133,7 @@ def judge(subjects: Sequence[Subject]) -> Judged:
                 code = code_of(match.code)
                 thing = _named(subject, match)
                 key = (code.code, _thing(subject, match, thing))
-                case = cases.setdefault(key, _Case(code, thing, match.says))
+                case = cases.setdefault(key, _Case(code, thing, _says(subject, match)))
                 told = (subject, said, _state(subject, said, code, replaced))
                 closer = match.object.startswith(("signal", "exitcode")) or match.signature in _special()
                 if code.code in _ONE_EACH and closer:
@@ -184,6 +189,16 @@ def _thing(subject: Subject, match: Match, thing: str) -> str:
     if match.code in _BY_SIGNATURE:
         return match.signature
     return thing.lower()
+
+
+def _says(subject: Subject, match: Match) -> str:
+    """The sentence of a message. Celery 5.0 says of any module that it is not there; where the command shows
+    what ``-A`` names, the two are told apart."""
+    if match.signature != "app-module-missing":
+        return match.says
+    if subject.app and subject.app.split(".")[0] == match.object.split(".")[0]:
+        return match.says if match.object.startswith(subject.app) else _IMPORTED
+    return _IMPORTED if subject.app else _ONE_OF_BOTH
 
 
 def _named(subject: Subject, match: Match) -> str:
@@ -330,6 +345,8 @@ def _remedy(case: _Case) -> Remedy:
     text = case.told[0][1].text
     if case.code.code == "CMD001" and case.thing in ("-A", "--app"):
         first = "Celery 5 takes it before the sub-command: `celery -A proj worker …`. "
+    elif case.code.code == "BEA053" and _ARGUMENTS.search(text):
+        first = "The entry of the schedule lacks arguments of its task: give it `args` or `kwargs`. "
     elif case.code.code == "CMD001" and _EMPTY_VALUE.search(text):
         first = "Its value is empty: the variable that should give it is not set in this service. "
     elif case.code.code in ("BRK001", "URL005") and _HOME.match(case.thing):

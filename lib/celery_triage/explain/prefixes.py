@@ -44,6 +44,11 @@ _GOOGLE = re.compile(
 _NAMED = re.compile(rf"\[([\w.-]{{1,100}})\] (?={_STAMP} )")
 _STREAM = re.compile(r"std(?:err|out): (?=.)")
 _KUBECTL = re.compile(r"\[pod/([\w.-]+)/([\w.-]+)\] (.*)$")
+#: Balena's log: the service, and two blanks.
+_BALENA = re.compile(
+    r" ([a-z][\w.-]{1,40})  "
+    r"(?=\s*(?:Traceback |File \"|\[\d{4}-|(?:[a-z_]\w*\.)*[A-Z]\w+(?:Error|Exception): ))"
+)
 #: What only stands there and tells nothing: the stamps of runit's svlogd and of Rancher's log viewer, an
 #: empty column before a JSON line.
 _IDLE = re.compile(
@@ -154,6 +159,8 @@ def _layer(line: Told) -> Told | None:
         return replace(line, text=found[1])
     if first == ">" and (found := _QUOTATION.match(text)):
         return replace(line, text=text[found.end() :])
+    if first == " " and not line.name and (found := _BALENA.match(text)):
+        return replace(line, text=text[found.end() :], name=found[1])
     if first in ("│", "┃", "║") and (found := _FRAME.match(text)):
         return replace(line, text=found[1])
     if found := _IDLE.match(text):

@@ -73,6 +73,10 @@ _BROKER = re.compile(
 )
 
 
+#: The application on a command line.
+_APP = re.compile(r"\bcelery\b[^|;&]{0,200}? (?:-A|--app)[ =]?([A-Za-z_][\w.]*)")
+
+
 @dataclass
 class Said:
     """One known message of one subject: all its repetitions over all windows."""
@@ -121,8 +125,8 @@ class Unrecognised:
 @dataclass
 class Subject:
     """One service of a paste. ``role``: one of SERVERS or empty; ``marks``: the last line that shows how far
-    it got; ``ends``: the first and last line of each record in which Celery's main process says itself that
-    it ends."""
+    it got; ``app``: the module that ``-A`` names; ``ends``: the first and last line of each record in which
+    Celery's main process says itself that it ends."""
 
     source: str
     name: str
@@ -135,6 +139,7 @@ class Subject:
     dropped: int = 0
     celery: bool = False
     broker: str = ""
+    app: str = ""
     ends: list[tuple[int, int]] = field(default_factory=list)
     window: list[tuple[int, list[str]]] = field(default_factory=list, repr=False)
     tail: deque[int] = field(default_factory=lambda: deque(maxlen=LAST_WORDS), repr=False)
@@ -170,6 +175,8 @@ class Subject:
         for (_, _, text), number in zip(lines, numbers, strict=True):
             if ("transport: " in text or "Broker: " in text) and (found := _BROKER.search(text[:600])):
                 self.broker = found["a"] or found["b"]
+            if "celery" in text and (found := _APP.search(text[:600])):
+                self.app = self.app or found[1]
             for mark, pattern in _MARKS:
                 if pattern.match(text[:400]):
                     self.marks[mark] = number
