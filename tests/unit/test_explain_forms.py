@@ -949,3 +949,15 @@ def test_the_module_that_is_not_there_is_held_against_the_command(command: str, 
     """Celery 5.0 says so of any module; the command, where the log shows it, tells which it is."""
     found = explain([("paste", io.BytesIO(f"$ {command}\n{NOT_LOADED}".encode()))]).judged.findings[0]
     assert found.code == "CMD003" and says in found.title
+
+
+def test_a_traceback_with_blank_lines_between_everything_is_read() -> None:
+    """As loguru writes it."""
+    text = (
+        "2025-07-31 09:26:30.891 | ERROR    | src.exporter:run:396 - exception, retrying in 0 seconds.\n"
+        'Traceback (most recent call last):\n\n  File "kombu/transport/virtual/base.py", line 951, in create\n\n'
+        "IndexError: pop from empty list\n\nDuring handling of the above exception, another exception occurred:\n\n"
+        'Traceback (most recent call last):\n\n  File "redis/client.py", line 533, in execute_command\n\n'
+        "redis.exceptions.AuthenticationError: Authentication required.\n"
+    )
+    assert [code for code, _ in causes(text)] == ["BRK002"]

@@ -225,6 +225,8 @@ class _Cutter:
                     source = self.texts[place + dedented] if dedented else ""
                     place += dedented
                 elif not text.strip() and not self.goes_on(place + 1, limit):
+                    if place + 1 < limit and files and NAMED.match(self.texts[place + 1]):
+                        place += 1  # some loggers put a blank line before the exception, too
                     break
                 elif text.strip() and not _MARKERS.fullmatch(text):
                     source = text
