@@ -63,13 +63,15 @@ def page(code: str) -> str:
     known = log_codes().get(code)
     if known is None:
         return ""
-    seen = [f"* {signature.says}" for signature in catalogue() if signature.code == code]
+    messages = [one for one in catalogue() if one.code == code]
+    seen = dict.fromkeys(f"* {one.says}" for one in messages)
+    known_from = f"{len(messages)} message{'s' if len(messages) != 1 else ''}"
     return "\n\n".join(
         (
             known.says,
-            f"## What\nKnown from logs only ({len(seen)} messages):\n" + "\n".join(seen),
+            f"## What\nKnown from logs only ({known_from}):\n" + "\n".join(seen),
             f"## Why\n{known.why}",
-            f"## Do\n{known.do}",
+            f"## Do\n{known.do.replace('{}', 'what it names')}",
             "## False alarms\nOnly words are judged, so the certainty is never more than reported.",
         )
     )
