@@ -69,12 +69,16 @@ def page(code: str) -> str:
     return "\n\n".join(
         (
             known.says,
-            f"## What\nKnown from logs only ({known_from}):\n" + "\n".join(seen),
+            f"## What\nKnown from logs only ({known_from}):\n" + "\n".join(seen) if seen else _TOGETHER,
             f"## Why\n{known.why}",
             f"## Do\n{known.do.replace('{}', 'what it names')}",
             "## False alarms\nOnly words are judged, so the certainty is never more than reported.",
         )
     )
+
+
+#: Of a code that no single message shows.
+_TOGETHER = "## What\nKnown from logs only, by several messages together."
 
 
 def remedy_of(code: Code, match: Match, thing: str) -> Remedy:

@@ -85,6 +85,8 @@ def _told(
 ) -> Finding | None:
     services = [service for service, _ in pairs]
     service, problem = pairs[0]
+    if kind == "misplaced_option" and not _is_meant(problem):
+        kind = "unknown_option"
     pin = subject.pin(service)
     code, name = _NAMES[kind]
     names = listed([one.label for one in services])
@@ -136,11 +138,22 @@ def _severity(
         meant = problem.candidates[:1]
         typo = meant and SequenceMatcher(None, problem.token, meant[0]).ratio() >= 0.75
         return "critical" if typo else "warning"
-    if kind == "unknown_option" and not problem.candidates and problem.option not in GONE:
-        return "notice"
+    if kind == "unknown_option" and problem.option not in GONE and not _is_meant(problem):
+        return "notice"  # it may be one that the application adds
     if _hidden_entrypoint(subject, service) and service.unwrapped.assumed:
         return "warning"
     return "critical"
+
+
+def _is_meant(problem: Problem) -> bool:
+    """Whether an unknown option is so like one of Celery's own that it was meant, as a typo or as its
+    beginning; others may well be the application's own."""
+    word = problem.option.strip("-").lower()
+    for candidate in problem.candidates[:1]:
+        name = candidate.strip("-").lower()
+        begins = len(word) >= 3 and name.startswith(word)
+        return begins or SequenceMatcher(None, word, name).ratio() >= 0.75 or len(word) == 1
+    return False
 
 
 def _shortened(subject: Subject, service: Service, problem: Problem, version: str) -> bool:
@@ -190,7 +203,8 @@ def _fix(kind: str, problem: Problem) -> str:
             f"Write {problem.option} on the other side of the sub-command: celery -A app worker …, options "
             f"of the worker behind it."
         )
-    if problem.candidates and kind in ("unknown_option", "unknown_command"):
+    named = kind == "unknown_command" or (kind == "unknown_option" and _is_meant(problem))
+    if problem.candidates and named:
         first = problem.candidates[0]
         old = problem.option or problem.token
         if surely(old, problem.candidates):
