@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import click
@@ -56,6 +56,29 @@ def _asked_for_help(ctx: click.Context, param: click.Parameter, value: bool) -> 
         raise click.exceptions.Exit(0)
 
 
+class _Commands(dict[str, click.Command]):
+    """Commands by name, each built when it is asked for: of some twenty a command line uses one, and there
+    may be thousands of command lines."""
+
+    def __init__(self, names: Iterable[str], build: Callable[[str], click.Command]) -> None:
+        super().__init__(dict.fromkeys(names))  # type: ignore[arg-type]
+        self._build = build
+
+    def __getitem__(self, name: str) -> click.Command:
+        if super().__getitem__(name) is None:
+            self[name] = self._build(name)
+        return super().__getitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self[name] if name in self else default
+
+    def values(self) -> list[click.Command]:  # type: ignore[override]
+        return [self[name] for name in self]
+
+    def items(self) -> list[tuple[str, click.Command]]:  # type: ignore[override]
+        return [(name, self[name]) for name in self]
+
+
 class Builder:
     """Builds commands that read their variables from ``environment``; ``expands`` as in ``parse``."""
 
@@ -84,8 +107,8 @@ class Builder:
         # Without this a group that lacks its sub-command raises before it has read its own words.
         group = click.Group(**settings, invoke_without_command=True)
         group.prints_help = prints_help  # type: ignore[attr-defined]
-        for sub, below in described["commands"].items():
-            group.add_command(self.command(sub, below), sub)
+        below = described["commands"]
+        group.commands = _Commands(below, lambda sub: self.command(sub, below[sub]))
         return group
 
     def help(self) -> click.Option:
