@@ -5,11 +5,14 @@
 from __future__ import annotations
 
 import io
+import random
+from itertools import islice
 
 import pytest
 
 from celery_triage.explain import explain
 from celery_triage.explain.learned import learn
+from celery_triage.signatures import blocks
 
 #: A worker that dies: the record, its traceback, the exception.
 DEATH = """\
@@ -961,3 +964,37 @@ def test_a_traceback_with_blank_lines_between_everything_is_read() -> None:
         "redis.exceptions.AuthenticationError: Authentication required.\n"
     )
     assert [code for code, _ in causes(text)] == ["BRK002"]
+
+
+@pytest.mark.parametrize("first", ["", "args, **kwargs)\n", "    return f(*args)\n", "cut off\nargs, **kwargs)\n"])
+def test_a_tail_that_begins_within_a_frame_is_read_to_its_end(first: str) -> None:
+    """Where a log was cut in the middle of a source line, that line is none of a frame's and no dead end."""
+    text = (
+        f'{first}  File "/usr/lib/python3.11/site-packages/psycopg2/__init__.py", line 122, in connect\n'
+        "    conn = _connect(dsn)\npsycopg2.OperationalError: could not translate host name \"pg\" to address: "
+        "Temporary failure in name resolution\n"
+    )
+    assert causes(text) == [("URL003", "pg")]
+
+
+#: Lines of all kinds that a block may begin with, go on with or end at.
+LINES = [
+    '  File "/a/b.py", line 1, in c', 'File "b.py", line 2', "Traceback (most recent call last):", "ValueError: x", "a.b.Cd",
+    "", "   ", "[...]", '    raise X("hello world")', "x()", "Usage: celery", "Error:", "Error: Unable", "    ^^^^",
+    "During handling of the above exception, another exception occurred:", "2026-11-24 00:00:00 ERROR a: b",
+    "[2026-11-24 00:00:00,000: WARNING/MainProcess] x", "Exception ignored in: <f>", "  ValueError: indented",
+    "| Traceback (most recent call last):", "FATAL:  x y", "w-1 exited with code 1", "multiprocessing: x",
+    "You are using `-A` as an option of the x", "+-+---------------- 1 ----------------",
+]  # fmt: skip
+
+
+def test_each_line_is_in_exactly_one_block() -> None:
+    """Whatever stands beside whatever: reading goes on to the end, and leaves nothing out."""
+    chance = random.Random(7)
+    for _ in range(3000):
+        lines = [["", "", chance.choice(LINES)] for _ in range(chance.randint(1, 7))]
+        place = 0
+        for block in islice(blocks(lines), len(lines) + 1):
+            assert (block.begin, block.end > place) == (place, True), lines
+            place = block.end
+        assert place == len(lines), lines

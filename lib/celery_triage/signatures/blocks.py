@@ -88,13 +88,13 @@ class _Cutter:
         ignored = (
             _IGNORED.match(text) and place + 1 < len(self.texts) and TRACEBACK.match(self.texts[place + 1])
         )
-        if ignored or TRACEBACK.match(text) or self.cut_traceback(place):
+        cut = self.cut_traceback(place)
+        if ignored or TRACEBACK.match(text) or cut >= 0:
             block = Block(
                 "ignored" if ignored else "traceback", place, place + 1, text if ignored else "", place=place
             )
             into = block.exceptions
-            # Of a traceback whose beginning was cut off the first line is a frame, or of one.
-            before = place + 1 if ignored else place if TRACEBACK.match(text) else place - 1
+            before = place + 1 if ignored else place if TRACEBACK.match(text) else cut - 1
             block.end = self.traceback(before, into, len(self.texts))
             self.raised(into, block)
             return block
@@ -138,13 +138,14 @@ class _Cutter:
                 self.texts[place] = self.texts[place][more.end() :] if "|" in more[0] else ""
             place += 1
 
-    def cut_traceback(self, place: int) -> bool:
-        """Whether a line is of a traceback whose beginning was cut off, as at the front of a log's tail."""
+    def cut_traceback(self, place: int) -> int:
+        """Where the first whole frame of a traceback stands whose beginning was cut off, as at the front of a
+        log's tail; -1 for any other line. What stands before it is of the frame that was cut."""
         first = self.texts[:3]
         if place or NAMED.match(first[0]):
-            return False
+            return -1
         begun = next((at for at, text in enumerate(first) if TRACEBACK.match(text)), len(first))
-        return any(FRAME.match(text) for text in first[:begun])
+        return next((at for at, text in enumerate(first[:begun]) if FRAME.match(text)), -1)
 
     def record(self, place: int, head: Block) -> Block:
         """A record's own lines: up to the next head, a pause, another stream or a usage error."""
