@@ -171,16 +171,12 @@ def _inside(path: Path, folder: Path) -> bool:
 def _remove(lab: Lab, project: str, folder: Path) -> None:
     """Removes what a project has on the engine, by label: its Compose file may be broken by now."""
     label = f"label=com.docker.compose.project={project}"
-    for listing, removal in (
-        (("ps", "-aq"), ("rm", "--force", "--volumes")),
-        (("network", "ls", "-q"), ()),
-        (("volume", "ls", "-q"), ("volume", "rm")),
-    ):
-        found = docker(lab, *listing, "--filter", label).split()
-        if found and removal:
-            docker(lab, *removal, *found)
-        for network in found if not removal else ():
-            _remove_network(lab, network)
+    if found := docker(lab, "ps", "-aq", "--filter", label).split():
+        docker(lab, "rm", "--force", "--volumes", *found)
+    for network in docker(lab, "network", "ls", "-q", "--filter", label).split():
+        _remove_network(lab, network)
+    if found := docker(lab, "volume", "ls", "-q", "--filter", label).split():
+        docker(lab, "volume", "rm", *found)
     if folder.exists():
         shutil.rmtree(folder)
 

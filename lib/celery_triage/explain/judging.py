@@ -264,6 +264,7 @@ def _rank(case: _Case) -> tuple[int, int, int, int, int]:
 
 def _explained(cases: list[_Case]) -> None:
     """What a server says of its own end explains what its clients say of it."""
+    lines = {id(case): _lines(case) for case in cases}
     for case in cases:
         if case.state == "history" or case.severity == "notice" or case.code.code == "CTR051":
             continue
@@ -282,11 +283,11 @@ def _explained(cases: list[_Case]) -> None:
             twice = (case.code.code, effect.code.code) == ("WRK002", "WRK001") and bool(same)
             absent = (case.code.code, effect.code.code) == ("DBS002", "URL004") and case.thing == effect.thing
             # A supervisor says that a program ends, the program why.
-            ended = effect.code.code in _ENDS and bool(same) and case.severity == "critical"
-            ended = ended and case.code.code not in _ENDS
-            ended = ended or _lines(effect) <= _lines(case)  # two things read from the very same lines
-            follows = effect.code.code in case.code.explains or effect.code.code == "CTR051" or ended
-            if gone or waits or twice or absent or follows:
+            supervised = effect.code.code in _ENDS and case.code.code not in _ENDS
+            ended = supervised and bool(same) and case.severity == "critical"
+            reread = lines[id(effect)] <= lines[id(case)]  # two things read from the very same lines
+            follows = effect.code.code in case.code.explains or effect.code.code == "CTR051"
+            if gone or waits or twice or absent or ended or reread or follows:
                 if case.by is not effect:
                     effect.by = case
 

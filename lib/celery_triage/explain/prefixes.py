@@ -44,17 +44,17 @@ _GOOGLE = re.compile(
 _NAMED = re.compile(rf"\[([\w.-]{{1,100}})\] (?={_STAMP} )")
 _STREAM = re.compile(r"std(?:err|out): (?=.)")
 _KUBECTL = re.compile(r"\[pod/([\w.-]+)/([\w.-]+)\] (.*)$")
+_EXCEPTION = r"(?:[a-z_]\w*\.)*[A-Z]\w+(?:Error|Exception): "
 #: Balena's log: the service, and two blanks.
 _BALENA = re.compile(
-    r" ([a-z][\w.-]{1,40})  "
-    r"(?=\s*(?:Traceback |File \"|\[\d{4}-|(?:[a-z_]\w*\.)*[A-Z]\w+(?:Error|Exception): ))"
+    rf" ([a-z][\w.-]{{1,40}})  (?=\s*(?:Traceback |File \"|\[\d{{4}}-|{_EXCEPTION}))"
 )
 #: What only stands there and tells nothing: the stamps of runit's svlogd and of Rancher's log viewer, an
 #: empty column before a JSON line.
 _IDLE = re.compile(
     r"\d{4}-\d\d-\d\d_\d\d:\d\d:\d\d\.\d{5} "
     r"|\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d[.,]\d{3,6}(?:Z|[+-]\d\d:?\d\d)?[ \t]"
-    r"(?=Traceback |(?:[a-z_]\w*\.)*[A-Z]\w+(?:Error|Exception): )"
+    rf"(?=Traceback |{_EXCEPTION})"
     r"|#\d{1,3} \d+\.\d+ ?"
     r"|(?:DBG|INF|WRN|ERR|debug|info|warning|error) *(?:\| *)?event="
     r"|[A-Z][a-z]{2}, [A-Z][a-z]{2} \d{1,2} \d{4} \d{1,2}:\d\d:\d\d(?: [ap]m)? \| ?"

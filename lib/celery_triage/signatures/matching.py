@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -153,6 +153,12 @@ class _Finder:
         """The signatures of that place whose pattern may match."""
         return self.sieves[place].through(text) if place in self.sieves else []
 
+    def hits(self, place: str, text: str) -> Iterator[tuple[Signature, re.Match[str]]]:
+        """The signatures of that place whose pattern matches somewhere in a text, and where."""
+        for signature in self.through(place, text):
+            if signature.needs in text and (found := signature.pattern.search(text)):
+                yield signature, found
+
     def add(self, signature: Signature, found: re.Match[str], context: str, place: int) -> None:
         if signature.harmless and context == "death":
             context = "running"
@@ -214,13 +220,10 @@ class _Finder:
     def prefixed(self, block: Block, context: str) -> None:
         """What a line says behind a prefix that no format has."""
         for where in ("message", "line", "redis", "rabbitmq", "postgres"):
-            for signature in self.through(where, block.message):
-                found = signature.pattern.search(block.message)
+            for signature, found in self.hits(where, block.message):
                 if (
-                    found
-                    and found.start() <= FAR
+                    found.start() <= FAR
                     and not signature.pattern.pattern.startswith(("[\\s", "."))
-                    and signature.needs in block.message
                     and signature.files is None
                     and is_prefix(block.message[: found.start()])
                 ):
@@ -234,10 +237,9 @@ class _Finder:
         if (begin := behind_label(block.message)) < 0:
             return False
         text = block.message[begin:]
-        for signature in self.through("exception", text):
-            found = signature.pattern.search(text)
-            known = found and signature.needs in text and signature.files is None and not signature.general
-            if found and known and found.start() <= SOON and found.end() - found.start() >= LONG_ENOUGH:
+        for signature, found in self.hits("exception", text):
+            close = found.start() <= SOON and found.end() - found.start() >= LONG_ENOUGH
+            if close and signature.files is None and not signature.general:
                 self.add(signature, found, context, block.place)
                 return True
         return False
@@ -265,7 +267,7 @@ class _Finder:
     def record(self, number: int, block: Block) -> None:
         message = block.message
         opening = message[:160].replace("\n", "")  # a narrow window may have broken it
-        if opening.startswith(DEATHS) and (of_main(block) or not in_pool(block)):
+        if opening.startswith(DEATHS) and not in_pool(block):
             context = self.ends(number)
             if not self.exceptions(block, context) and not self.shown(block, context):
                 self.text("own", message, context, block.place, anywhere=True)
@@ -331,12 +333,10 @@ class _Finder:
 
     def exception(self, exception: Exc, context: str, *, general: bool = True) -> bool:
         for text in _readings(exception.text):
-            for signature in self.through("exception", text):
-                if signature.needs not in text or (signature.general and not general):
+            for signature, found in self.hits("exception", text):
+                if signature.general and not general:
                     continue
-                if signature.files is not None and not signature.files.search(raised_in(exception)):
-                    continue
-                if found := signature.pattern.search(text):
+                if signature.files is None or signature.files.search(raised_in(exception)):
                     self.add(signature, found, context, exception.place)
                     return True
         return False
@@ -377,11 +377,8 @@ class _Finder:
             return
         said: set[tuple[str, str]] = set()
         for where in ("usage", "exception", "message", "line", "postgres", "redis"):
-            for signature in self.through(where, message):
-                if signature.files is not None or signature.needs not in message:
-                    continue
-                found = signature.pattern.search(message)
-                if found is None or (signature.id, str(found.groupdict())) in said:
+            for signature, found in self.hits(where, message):
+                if signature.files is not None or (signature.id, str(found.groupdict())) in said:
                     continue
                 if told is not None and found.start() <= told[1] and found.end() > told[0]:
                     self.add(signature, found, "logged", place)

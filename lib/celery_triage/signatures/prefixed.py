@@ -12,10 +12,11 @@ FAR, MOST_WORDS = 160, 12
 _OWN = re.compile("|".join(map(re.escape, (*DEATHS, *OWN_BARE))))
 _BRACKETS = re.compile(r"\[[^\]]{0,80}\]|\([^)]{0,80}\)|<[^>]{0,40}>")
 _NAME = re.compile(r"[\w.@/-]{1,60}")
+_LEVELS = "debug|info|notice|warn|warning|error|critical|fatal|crit|err"
 #: A word of a prefix: with a digit, without a letter, with a mark behind it, or one that loggers write.
 _WORD = re.compile(
     r"\S*\d\S*|[^\w\s]+|(?:DEBUG|INFO|WARNING|ERROR|CRITICAL)/[\w.:-]+\]|[\w./@-]+[:=|>]+"
-    r"|(?i:debug|info|notice|warn|warning|error|critical|fatal|crit|err|utc|gmt|am|pm|stdout|stderr)"
+    rf"|(?i:{_LEVELS}|utc|gmt|am|pm|stdout|stderr)"
     r"|(?:celery|kombu|billiard|amqp)\.[\w.]+"
     r"|(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|mon|tue|wed|thu|fri|sat|sun)"
 )
@@ -34,7 +35,7 @@ _LOGGER = re.compile(r"(?:\[[^\]]{1,80}\]:? )*(?:(?:[a-z_]\w*\.)*[a-z_]\w*(?:: |
 SOON, LONG_ENOUGH = 12, 16
 #: So far behind the words that a program cannot connect stands why.
 BEHIND_TRYING = 240
-_LEVEL = re.compile(r"(?i)(?:debug|info|notice|warn|warning|error|critical|fatal|crit|err)\b")
+_LEVEL = re.compile(rf"(?i)(?:{_LEVELS})\b")
 _LABEL = re.compile(r"[^\s:](?:[^:]|:(?! )){0,80}: +")
 _ERROR = re.compile(
     r"(?i)\b\w*(?:error|failed|failure|fatal|exception|refused|limit|not allowed|timed out)\b"
@@ -102,7 +103,3 @@ def without_key(text: str) -> str:
     found = _EVENT.match(text)
     return text[found.end() :] if found else text
 
-
-def tries(text: str) -> bool:
-    """Whether a text says that a program tries to reach a server and does not."""
-    return bool(_TRIES.match(text))
