@@ -17,7 +17,7 @@ import click
 from .check import check
 from .collect import collect
 from .compare import compare
-from .ending import INTERRUPTED, OK, TERMINATED, WRONG_USE, Ended, say
+from .ending import INTERRUPTED, OK, TERMINATED, WRONG_USE, Ended, Terminated, say
 from .explain import explain
 from .lint import lint
 from .rules import rules
@@ -68,6 +68,9 @@ def status(arguments: list[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         say("celery-triage: interrupted; nothing was left behind")
         return INTERRUPTED
+    except Terminated:
+        say("celery-triage: told to stop; nothing was left behind")
+        return TERMINATED
 
 
 def _unknown_option(error: click.NoSuchOption) -> str:
@@ -92,4 +95,4 @@ def _unknown_option(error: click.NoSuchOption) -> str:
 
 
 def _terminated(*_: object) -> None:
-    raise Ended(TERMINATED, "told to stop; nothing was left behind")
+    raise Terminated

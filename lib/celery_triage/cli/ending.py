@@ -23,6 +23,10 @@ class Ended(Exception):
         self.code = code
 
 
+class Terminated(BaseException):
+    """SIGTERM came. No ``Exception``: what goes on after a bug of its own must not go on after this."""
+
+
 def say(line: str) -> None:
     """A line of progress, on stderr."""
     click.echo(line, err=True)

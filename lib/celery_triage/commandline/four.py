@@ -170,7 +170,7 @@ class Reading:
         if name == "flower" and self.flower:
             return ""
         if name not in commands:
-            alike = tuple(get_close_matches(name, sorted(commands), 3, 0.5))
+            alike = refusals.hyphened(name) or tuple(get_close_matches(name, sorted(commands), 3, 0.5))
             sentence = f"No such command {str(name)!r}: celery prints its help and ends with exit code 64"
             self._add(Problem("unknown_command", str(name), sentence, alike, name.place), USAGE)
             return ""
@@ -215,6 +215,11 @@ class Reading:
         option = "-l" if place is None or not place.startswith("--") else place.partition("=")[0]
         index = place.place if place is not None else None
         token = str(place) if place is not None else str(level)
+        written = "-" + token.partition("=")[0]
+        if place is not None and any(written in param.get("opts", ()) for param in described["params"]):
+            # -loglevel=info, which argparse reads as -l oglevel=info
+            self._add(Problem("unknown_option", token, sentence, (written,), index, written[1:]), FAILURE)
+            return
         self._add(Problem("bad_value", token, sentence, tuple(choices), index, option), FAILURE)
 
     def _add(self, problem: Problem, exit_code: int) -> None:
@@ -285,7 +290,8 @@ class Reading:
                 skip = "=" not in word and place is not None and following == place + 1
             else:
                 message = f"unrecognized arguments: {' '.join(left)}"
-                self._add(Problem("unexpected_argument", str(word), message, (), place), REFUSED)
+                meant = refusals.hyphened(str(word))
+                self._add(Problem("unexpected_argument", str(word), message, meant, place), REFUSED)
 
 
 def _place(parser: _Parser, words: list[_Word], message: str) -> int:

@@ -58,7 +58,11 @@ class Levels:
             except click.BadOptionUsage as error:
                 words = refusals.bad_usage(command, error, words, problems, before_app)
             except click.BadParameter as error:  # also a missing argument
-                problems.append(refusals.bad_value(error, words, before_app))
+                problem = refusals.bad_value(command, error, words, before_app)
+                problems.append(problem)
+                if problem.kind == "unknown_option":  # with its value, as `unknown` does it
+                    words = _without(words, problem)
+                    continue
                 if error.param is None:
                     break
                 error.param.required = False
@@ -111,3 +115,11 @@ class Levels:
         if command is not self.root:
             return self.root
         return next((self.root.commands[word] for _, word in after if word in self.root.commands), None)
+
+
+def _without(words: Words, problem: Problem) -> Words:
+    """The words without a long option that has one dash, and without its value."""
+    place = next(place for place, (index, _) in enumerate(words) if index == problem.index)
+    value = words[place + 1][1] if place + 1 < len(words) else ""
+    has_value = "=" not in problem.token and value and not value.startswith("-")
+    return words[:place] + words[place + (2 if has_value else 1) :]

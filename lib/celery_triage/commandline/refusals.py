@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from difflib import SequenceMatcher, get_close_matches
+from functools import lru_cache
 from typing import Any
 
 import click
@@ -92,7 +93,8 @@ def meant(
         if there is not None:
             return "misplaced_option", (option,), there
     here = candidates(command, token)
-    if (here and _alike(here[0], token) >= 0.75) or other is None or not token.startswith("--"):
+    sure = here and (_alike(here[0], token) >= 0.75 or _begins(here[0], token))
+    if sure or other is None or not token.startswith("--"):
         return "unknown_option", here, named(command, here[0]) if here else None
     away = candidates(other, token)
     if away and _alike(away[0], token) > max((_alike(name, token) for name in here), default=0.6):
@@ -102,6 +104,12 @@ def meant(
 
 def _alike(name: str, token: str) -> float:
     return SequenceMatcher(None, _letters(name), _letters(token.split("=", 1)[0])).ratio()
+
+
+def _begins(name: str, token: str) -> bool:
+    """Whether a word is the beginning of a name (``--conc``)."""
+    written = _letters(token.split("=", 1)[0])
+    return len(written) > 2 and _letters(name).startswith(written)
 
 
 def _letters(text: str) -> str:
@@ -132,10 +140,16 @@ def candidates(command: click.Command, token: str) -> tuple[str, ...]:
     written = token.split("=", 1)[0]
     if len(written) == 2 and written[0] == "-" and written != "--":
         return (written.swapcase(),) if named(command, written.swapcase()) else ()
-    same = [name for name in longs if _letters(name) == _letters(written)]
-    begins = [
-        name for name in longs if len(_letters(written)) > 2 and _letters(name).startswith(_letters(written))
-    ]
+    return _like(written, tuple(longs))
+
+
+@lru_cache(maxsize=4096)
+def _like(written: str, longs: tuple[str, ...]) -> tuple[str, ...]:
+    """The long options that a word is like; most versions have the same ones, and may be asked thousands of
+    times."""
+    letters = _letters(written)
+    same = [name for name in longs if _letters(name) == letters]
+    begins = [name for name in longs if _begins(name, written)]
     alike = get_close_matches(written if written.startswith("--") else "-" + written, longs)
     return tuple(dict.fromkeys([*same, *begins, *alike]))
 
@@ -150,9 +164,21 @@ def sentence(error: click.NoSuchOption, candidates: tuple[str, ...]) -> str:
     return f"No such option: {error.option_name}{hint}"
 
 
+#: What word processors and chat programs make of hyphens.
+_DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"
+
+
+def hyphened(word: str) -> tuple[str, ...]:
+    """The option that was meant by a word that begins with a dash that is no hyphen (``—app``, ``–A``)."""
+    bare = word.lstrip(_DASHES + "-")
+    if not bare or word[0] not in _DASHES:
+        return ()
+    return ("-" if len(bare.partition("=")[0]) == 1 else "--") + bare,
+
+
 def unknown_command(group: click.Group, name: str, index: int, *, before_app: bool) -> Problem:
     """A sub-command that is not there, with those that look alike."""
-    alike = tuple(get_close_matches(name, sorted(group.commands), 3, 0.5))
+    alike = hyphened(name) or tuple(get_close_matches(name, sorted(group.commands), 3, 0.5))
     return Problem("unknown_command", name, f"No such command {name!r}.", alike, index, "", before_app)
 
 
@@ -174,9 +200,12 @@ def bad_usage(
     return [*words[:place], (index, name), *words[place + 1 :]]
 
 
-def bad_value(error: click.BadParameter, words: list[tuple[int, str]], before_app: bool) -> Problem:
+def bad_value(
+    command: click.Command, error: click.BadParameter, words: list[tuple[int, str]], before_app: bool
+) -> Problem:
     """A value that its option refuses, or an argument that is missing. ``token`` is the option as written,
-    or the variable that holds the value."""
+    or the variable that holds the value. A long option with one dash (``-loglevel=info``, which click reads
+    as ``-l oglevel=info``) is an unknown option."""
     param = error.param
     names = [*param.opts, *param.secondary_opts] if isinstance(param, click.Option) else []
     index: int | None
@@ -191,6 +220,11 @@ def bad_value(error: click.BadParameter, words: list[tuple[int, str]], before_ap
         index, option = None, names[-1] if names else ""
         kind = "missing_value" if isinstance(error, click.MissingParameter) else "bad_value"
         token = getattr(param, "taken_from", "") or (param.name if param is not None else "")
+    if kind == "bad_value" and index is not None and one_dash(command, token):
+        option = token.partition("=")[0]
+        return Problem(
+            "unknown_option", token, error.format_message(), (f"-{option}",), index, option, before_app
+        )
     choices = tuple(getattr(getattr(param, "type", None), "choices", ()))
     return Problem(kind, token, error.format_message(), tuple(map(str, choices)), index, option, before_app)
 
@@ -215,5 +249,9 @@ def extra_configuration(word: tuple[int, str]) -> Problem | None:
     if "=" in text and "_" in text.split("=", 1)[0].replace(".", "_"):
         return None
     return Problem(
-        "unexpected_argument", text, "Unable to parse extra configuration from command line.", (), index
+        "unexpected_argument",
+        text,
+        "Unable to parse extra configuration from command line.",
+        hyphened(text),
+        index,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from celery_triage.commandline import shellwords
@@ -59,6 +59,10 @@ _NO_COMMANDS = frozenset(
     )
 )
 ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\+?=")
+#: What a shell obeys and every other program takes as a word.
+_OPERATORS = frozenset(("&&", "||", "|", "|&", ";", "&", ">", ">>", "<", "2>", "2>&1", "1>&2", "&>", ">&2"))
+#: Programs that read such words themselves, as a shell does.
+_READ_THEM = frozenset((*SHELLS, "eval", "find", "xargs", "env", "parallel"))
 #: Takes the next wrapper off; the number is how many are off already.
 Strip = Callable[[Unwrapped, int], Unwrapped]
 
@@ -68,6 +72,16 @@ def positional(script: str, words: list[str]) -> str:
     if re.fullmatch(r"""\s*(exec\s+)?"?\$@"?\s*""", script) and len(words) > 1:
         return " ".join("'" + word.replace("'", "'\\''") + "'" for word in words[1:])
     return script
+
+
+def unread(words: Sequence[str]) -> str:
+    """The first word of a command without a shell that only a shell would obey; empty where there is none."""
+    for word in words:
+        if word.rsplit("/", 1)[-1] in _READ_THEM or word in ("-c", "--command"):
+            return ""
+        if word in _OPERATORS or (word.endswith(";") and len(word) > 1):
+            return word
+    return ""
 
 
 def script(so_far: Unwrapped, text: str, depth: int, strip: Strip) -> Unwrapped:

@@ -35,6 +35,7 @@ _SUPERVISORS = {
 _DEEPEST = 12
 #: What images call their own scripts, and the folders that hold programs instead.
 _OWN_SCRIPT = re.compile(r"(?:start|run|entrypoint)[-_.\w]*|(?:[a-z]+[-_])?(?:celery\w*|worker|beat|flower)$")
+_HOST = re.compile(r"(?:tcp:)?/{0,2}[\w.${}-]+:[\w${}]+")
 _PROGRAMS = ("/usr/bin/", "/bin/", "/sbin/", "/usr/sbin/")
 
 
@@ -43,7 +44,12 @@ def unwrap(argv: Sequence[str] | str) -> Unwrapped:
     string is not: split it first). Never raises."""
     if isinstance(argv, str):
         return shells.script(Unwrapped(None), argv, 0, _strip)
-    return _strip(Unwrapped(tuple(str(word) for word in argv)), 0)
+    words = tuple(str(word) for word in argv)
+    told = _strip(Unwrapped(words), 0)
+    if not (operator := shells.unread(words)):
+        return told
+    places = [place for place, word in enumerate(told.argv or ()) if word == operator]
+    return replace(told, operator=operator, operator_at=places[0] if places else -1)
 
 
 def _strip(so_far: Unwrapped, depth: int) -> Unwrapped:
@@ -90,6 +96,8 @@ def _shell(so_far: Unwrapped, name: str, depth: int) -> Unwrapped:
         if not words:
             return cannot(inner, f"{shown} has no script behind it")
         filled = shells.positional(words[0], words[1:])
+        if "$" not in words[0]:
+            inner = replace(inner, lost=tuple(words[1:]))
         return shells.script(inner, filled, depth + 1, _strip)
     if not words:
         return replace(cannot(inner, f"{name} without a command reads from its input"), no_celery=True)
@@ -197,6 +205,8 @@ def _own_words(words: list[str], described: Prefix) -> tuple[str | None, list[st
     _, rest = _options(words, described)
     if described.operands and rest[:1] != ["--"]:
         _, rest = _options(rest[described.operands :], described)
+        while described.separator and "--" in rest and _HOST.fullmatch(rest[0]):  # a second host to wait for
+            _, rest = _options(rest[1:], described)
     if described.separator and rest and rest[0] != "--" and rest[0].startswith("-") and "--" in rest:
         rest = rest[rest.index("--") :]
     if rest[:1] == ["--"]:

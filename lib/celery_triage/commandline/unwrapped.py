@@ -18,7 +18,10 @@ class Unwrapped:
     sentence where the answer rests on a custom. ``expands``: a shell replaces variables in these words.
     ``before``: commands that a shell runs earlier. ``others``: further Celery commands in the same shell
     line. ``env``: assignments before the command. ``backgrounded``: the shell does not wait for it.
-    ``no_celery``: unreadable, yet all of it was read and none of it can be Celery (``sh -c "sleep 600"``)."""
+    ``no_celery``: unreadable, yet all of it was read and none of it can be Celery (``sh -c "sleep 600"``).
+    ``lost``: words behind the script of ``sh -c`` that the script does not use: they were meant as part of it
+    (``sh -c celery -A app worker`` runs ``celery``). ``operator``: a word that only a shell would obey
+    (``&&``), where no shell reads it, and ``operator_at`` its place in ``argv``, -1 where it is not there."""
 
     argv: tuple[str, ...] | None
     wrappers: tuple[str, ...] = ()
@@ -30,6 +33,9 @@ class Unwrapped:
     env: tuple[tuple[str, str], ...] = ()
     backgrounded: bool = False
     no_celery: bool = False
+    lost: tuple[str, ...] = ()
+    operator: str = ""
+    operator_at: int = -1
 
     @property
     def is_celery(self) -> bool:

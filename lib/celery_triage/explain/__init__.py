@@ -39,8 +39,10 @@ class Explanation:
 
     @property
     def verdict(self) -> str:
-        """Of inputs in which nothing could be read nothing is known."""
-        return self.judged.verdict if self.subjects else "unknown"
+        """Of inputs in which nothing could be read nothing is known, nor where the rest of a line that was
+        cut may tell of trouble and nothing else does."""
+        told = self.judged.verdict if self.subjects else "unknown"
+        return "unknown" if told == "ok" and any(one.unseen for one in self.read.values()) else told
 
 
 def explain(

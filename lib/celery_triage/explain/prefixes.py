@@ -46,9 +46,7 @@ _STREAM = re.compile(r"std(?:err|out): (?=.)")
 _KUBECTL = re.compile(r"\[pod/([\w.-]+)/([\w.-]+)\] (.*)$")
 _EXCEPTION = r"(?:[a-z_]\w*\.)*[A-Z]\w+(?:Error|Exception): "
 #: Balena's log: the service, and two blanks.
-_BALENA = re.compile(
-    rf" ([a-z][\w.-]{{1,40}})  (?=\s*(?:Traceback |File \"|\[\d{{4}}-|{_EXCEPTION}))"
-)
+_BALENA = re.compile(rf" ([a-z][\w.-]{{1,40}})  (?=\s*(?:Traceback |File \"|\[\d{{4}}-|{_EXCEPTION}))")
 #: What only stands there and tells nothing: the stamps of runit's svlogd and of Rancher's log viewer, an
 #: empty column before a JSON line.
 _IDLE = re.compile(

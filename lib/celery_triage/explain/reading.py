@@ -30,6 +30,8 @@ TELLING = re2.compile(
     rb"| ready|connected to|succeeded in|sending due task|accept connections|startup complete|-{14}"
     rb"|is starting"
 )
+#: What the rest of a line that was cut would have to say to leave the verdict open.
+TROUBLE = re2.compile(rb"(?i)error|fatal|critical|exception|traceback|refused|denied|killed")
 #: Lines that differ only in numbers are handed on so often, and once more at the end.
 ALIKE = 30
 #: Different lines that are told apart.
@@ -53,18 +55,20 @@ class Line:
 
 @dataclass
 class Read:
-    """What was read of one input, in the end."""
+    """What was read of one input, in the end. ``cut``: lines longer than LONGEST; ``unseen``: those of them
+    whose rest may tell of trouble."""
 
     size: int = 0
     lines: int = 0
     cut: int = 0
+    unseen: int = 0
     left_out: int = 0
     first: bytes = field(default=b"", repr=False)
 
     @property
     def binary(self) -> bool:
         """Whether the beginning is no text: more than a thirtieth of it are zero bytes or other controls."""
-        if self.first[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        if _utf16(self.first):
             return False
         controls = sum(byte < 9 or 13 < byte < 27 or 27 < byte < 32 for byte in self.first)
         return bool(self.first) and controls * 30 > len(self.first)
@@ -99,8 +103,8 @@ def _chunks(stream: BinaryIO, told: Read) -> Iterator[bytes]:
 def _decoded(chunks: Iterator[bytes]) -> Iterator[bytes]:
     """UTF-16 as UTF-8; everything else as it is, without a byte order mark."""
     first = next(chunks, b"")
-    if first[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-        decode = codecs.getincrementaldecoder("utf-16")("replace").decode
+    if kind := _utf16(first):
+        decode = codecs.getincrementaldecoder(kind)("replace").decode
         yield decode(first).encode("utf-8", "replace")
         for chunk in chunks:
             yield decode(chunk).encode("utf-8", "replace")
@@ -109,14 +113,31 @@ def _decoded(chunks: Iterator[bytes]) -> Iterator[bytes]:
     yield from chunks
 
 
+def _utf16(first: bytes) -> str:
+    """The codec of UTF-16 text, with its mark at the begin or told by every other byte being zero; empty for
+    everything else."""
+    if first[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return "utf-16"
+    even, odd = first[:400:2], first[1:400:2]
+    if len(odd) >= 20:
+        if odd.count(0) >= 0.9 * len(odd) and not even.count(0):
+            return "utf-16-le"
+        if even.count(0) >= 0.9 * len(even) and not odd.count(0):
+            return "utf-16-be"
+    return ""
+
+
 def _batches(chunks: Iterator[bytes], told: Read) -> Iterator[tuple[int, list[bytes], set[int]]]:
     """The lines of one chunk each: the number of the first, the lines, the numbers of those that were cut."""
-    rest, long = b"", False
+    rest, long, unseen = b"", False, False
     for chunk in chunks:
         if b"\n" not in chunk:
-            if not long:
+            if long:
+                unseen = unseen or bool(TROUBLE.search(chunk))
+            else:
                 rest += chunk
             if len(rest) > LONGEST:
+                unseen = bool(TROUBLE.search(rest, LONGEST))
                 rest, long = rest[:LONGEST], True
             continue
         pieces = chunk.split(b"\n")
@@ -124,20 +145,24 @@ def _batches(chunks: Iterator[bytes], told: Read) -> Iterator[tuple[int, list[by
             pieces[0] = rest + pieces[0]
         begin, cuts = told.lines + 1, set()
         if long:
+            told.unseen += unseen or bool(TROUBLE.search(pieces[0]))
             pieces[0] = rest
             cuts.add(begin)
         rest = pieces.pop()
         if max(map(len, pieces)) > LONGEST:
             cuts.update(begin + at for at, piece in enumerate(pieces) if len(piece) > LONGEST)
+            told.unseen += sum(bool(TROUBLE.search(piece, LONGEST)) for piece in pieces)
             pieces = [piece[:LONGEST] for piece in pieces]
         told.lines += len(pieces)
         told.cut += len(cuts)
         yield begin, pieces, cuts
         long = len(rest) > LONGEST
+        unseen = long and bool(TROUBLE.search(rest, LONGEST))
         rest = rest[:LONGEST]
     if rest:
         told.lines += 1
         told.cut += long
+        told.unseen += unseen
         yield told.lines, [rest], {told.lines} if long else set()
 
 

@@ -142,7 +142,9 @@ def limits(name: str, one: Read) -> list[str]:
         return [f"{name} is no text{packed if one.first[:2] == bytes((31, 139)) else ''}"]
     said = []
     if one.cut:
-        said.append(f"{name}: {one.cut} lines are longer than 64 KiB, their rest was not looked at")
+        long = "1 line is" if one.cut == 1 else f"{one.cut} lines are"
+        trouble = ", and may tell of trouble" if one.unseen else ""
+        said.append(f"{name}: {long} longer than 64 KiB; what stands behind that was not looked at{trouble}")
     if one.left_out:
         said.append(
             f"{name}: of {one.lines} lines {one.left_out} were only counted, since nothing in them tells of "

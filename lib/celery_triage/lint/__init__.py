@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from celery_triage.lint.project import Project, load
+from celery_triage.lint.project import load
 from celery_triage.model import SEVERITIES, Diagnosis, Evidence, Finding, Outcome, Section, worst
+
+if TYPE_CHECKING:
+    from celery_triage.lint.subject import Subject
 
 __all__ = ["Linted", "lint"]
 
@@ -53,13 +56,15 @@ def lint(paths: Sequence[str], env_files: Sequence[str] = ()) -> Linted:
             outcomes[rule.code] = Outcome(rule.code, rule.name, "fired" if told else "quiet")
     _open(subject.notes, outcomes)
     ranked = _ranked(findings)
-    unreadable = tuple((doubt.path, doubt.why) for doubt in project.doubts)
+    unreadable = [(doubt.path, doubt.why) for doubt in project.doubts]
+    if subject.beyond:
+        unreadable.append((project.paths[0], subject.beyond))
     pins = {subject.pin(service).how: service.label for service in subject.celery}
     return Linted(
         Diagnosis(
             ", ".join(paths),
             datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-            _verdict(ranked, project, outcomes),
+            _verdict(ranked, subject, outcomes),
             ranked,
             tuple(one.id for one in ranked if one.severity != "notice"),
             tuple(outcomes[code] for code in sorted(outcomes)),
@@ -67,7 +72,7 @@ def lint(paths: Sequence[str], env_files: Sequence[str] = ()) -> Linted:
         ),
         tuple(service.label for service in subject.services),
         tuple(service.label for service in subject.celery),
-        unreadable,
+        tuple(unreadable),
         tuple((about, why, tuple(sorted(codes))) for (about, why), codes in subject.notes.items()),
         tuple(how for how in pins if how),
     )
@@ -93,11 +98,10 @@ def _ranked(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     return tuple(replace(one, id=f"f{number}") for number, one in enumerate(sorted(findings, key=key), 1))
 
 
-def _verdict(findings: Sequence[Finding], project: Project, outcomes: dict[str, Outcome]) -> str:
+def _verdict(findings: Sequence[Finding], subject: Subject, outcomes: dict[str, Outcome]) -> str:
     told = [one.severity for one in findings if one.severity != "notice"]
-    if any(not doubt.missing or doubt.given for doubt in project.doubts) or any(
-        one.outcome == "broken" for one in outcomes.values()
-    ):
+    unread = subject.beyond or any(not doubt.missing or doubt.given for doubt in subject.project.doubts)
+    if unread or any(one.outcome == "broken" for one in outcomes.values()):
         told.append("unknown")
     return worst(told)
 

@@ -40,7 +40,8 @@ class Doubt:
 @dataclass
 class Project:
     """What was read. ``services`` by name, merged; ``top`` the merged top-level ``networks``, ``volumes`` …;
-    ``incomplete`` the services of which a part could not be read, with the reason."""
+    ``incomplete`` the services of which a part could not be read, with the reason; ``broken`` those that
+    extend what is surely not there (service, place, why)."""
 
     paths: tuple[str, ...]
     folder: str
@@ -53,6 +54,7 @@ class Project:
     incomplete: dict[str, str] = field(default_factory=dict)
     legacy: list[str] = field(default_factory=list)
     odd_versions: list[Node] = field(default_factory=list)
+    broken: list[tuple[str, Node, str]] = field(default_factory=list)
     name: str = ""
 
     @property
@@ -233,8 +235,12 @@ def _extended(project: Project, path: str, name: str, node: Node, depth: int) ->
     other = project.text(extends.get("service") if isinstance(extends.value, dict) else extends)
     why = ""
     base: Node | None = None
-    if not other or depth > DEPTH:
-        why = "what it extends is not named, or in a circle"
+    at = extends.get("service") if isinstance(extends.value, dict) else extends
+    if depth > DEPTH:
+        why = "it extends others in a circle"
+        project.broken.append((name, at or extends, "services extend each other in a circle"))
+    elif not other:
+        why = "what it extends is not named"
     elif file and variables.unknown(file):
         why = "the file that it extends is not known"
     else:
@@ -245,6 +251,8 @@ def _extended(project: Project, path: str, name: str, node: Node, depth: int) ->
         base = services.get(other) if services is not None else None
         if base is None:
             why = f"{other}, which it extends, could not be read in {target}"
+            if services is not None and not (root is not None and "include" in root.pairs()):
+                project.broken.append((name, at or extends, f"{target} has no service {other}"))
         else:
             base = _extended(project, target, other, base, depth + 1)
     if why:

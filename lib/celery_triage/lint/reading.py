@@ -8,6 +8,7 @@ with a sentence.
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 import stat
@@ -28,6 +29,8 @@ NODES = 600_000
 DEPTH = 60
 #: Pairs that merge keys may bring into one file: a thousand times what people write.
 MERGED = 600_000
+#: Values that a file may come to where each alias is a copy.
+ALIASED = 4_000_000
 _NULLS = ("", "~", "null", "Null", "NULL")
 
 
@@ -41,13 +44,16 @@ class Missing(Unreadable):
 
 class Node:
     """A value and where it stands. ``value`` is text, None, a dict of names to nodes or a list of nodes;
-    lines count from 1. ``tag`` is the file's own (``!reset``, ``!override``), else empty."""
+    lines count from 1. ``tag`` is the file's own (``!reset``, ``!override``), else empty. ``plain``: a text
+    without quotes, which YAML may take for a number or a truth value."""
 
-    __slots__ = ("value", "file", "line", "end_line", "tag")
+    __slots__ = ("value", "file", "line", "end_line", "tag", "plain")
 
-    def __init__(self, value, file: str, line: int, end_line: int = 0, tag: str = "") -> None:
+    def __init__(
+        self, value, file: str, line: int, end_line: int = 0, tag: str = "", plain: bool = False
+    ) -> None:
         self.value, self.file, self.line = value, file, line
-        self.end_line, self.tag = end_line or line, tag
+        self.end_line, self.tag, self.plain = end_line or line, tag, plain
 
     def __repr__(self) -> str:
         return f"Node({self.value!r}, {self.file}:{self.line})"
@@ -124,8 +130,13 @@ def text_of(path: str, size: int = SIZE) -> str:
         os.close(opened)
     if len(raw) > size:
         raise Unreadable(f"it is larger than {size // 2**20 or 1} MiB, which no Compose file is")
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # Windows' "Unicode"; Compose reads it
+        try:
+            return raw.decode("utf-16")
+        except UnicodeDecodeError:
+            raise Unreadable("it begins as UTF-16 text and is none") from None
     if b"\0" in raw:
-        raise Unreadable("it is no text: it holds zero bytes")
+        raise Unreadable("it is no text: it holds zero bytes, as UTF-16 without a mark at its begin does")
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -155,6 +166,9 @@ class _Builder:
         self.file = file
         self.duplicates: list[Duplicate] = []
         self._anchors: dict[str, Node] = {}
+        self._open: set[str] = set()
+        #: How many values the file comes to where each alias is a copy, and each anchor's part of them.
+        self._values, self._parts = 0, dict[str, int]()
         self._left, self._merged = NODES, MERGED
 
     def build(self, text: str) -> Node | None:
@@ -175,19 +189,18 @@ class _Builder:
             raise Unreadable("it is nested too deeply")
         line = event.start_mark.line + 1
         if isinstance(event, yaml.AliasEvent):
-            known = self._anchors.get(event.anchor)
-            if known is None:
-                raise Unreadable(
-                    f"it is no valid YAML: the alias *{event.anchor} has no anchor (line {line})"
-                )
-            return known
+            return self._alias(event.anchor, line)
+        before = self._values
+        self._values += 1
         tag = event.tag if event.tag and event.tag.startswith("!") and event.tag != "!" else ""
         node = Node(None, self.file, line, tag=tag)
         if event.anchor:
             self._anchors[event.anchor] = node
+            self._open.add(event.anchor)
         if isinstance(event, yaml.ScalarEvent):
             bare = not event.style and event.value in _NULLS  # libyaml says "" for plain, PyYAML None
             node.value = None if bare else event.value
+            node.plain = not event.style
             block = event.style in ("|", ">")
             node.end_line = max(line, event.end_mark.line + (0 if block else 1))
         elif isinstance(event, yaml.SequenceStartEvent):
@@ -197,7 +210,23 @@ class _Builder:
             node.end_line = max([line, *(one.end_line for one in node.value[-1:])])
         else:
             node.value = self._mapping(node, events, depth)
+        if event.anchor:
+            self._open.discard(event.anchor)
+            self._parts[event.anchor] = self._values - before
         return node
+
+    def _alias(self, anchor: str, line: int) -> Node:
+        """The node that an alias stands for. Compose refuses circles and what multiplies (2.26: "cycle
+        detected", "document contains excessive aliasing")."""
+        known = self._anchors.get(anchor)
+        if known is None:
+            raise Unreadable(f"it is no valid YAML: the alias *{anchor} has no anchor (line {line})")
+        if anchor in self._open:
+            raise Unreadable(f"the alias *{anchor} stands within what it means, a circle (line {line})")
+        self._values += self._parts[anchor]
+        if self._values > ALIASED:
+            raise Unreadable(f"its aliases come to more than {ALIASED} values (line {line})")
+        return known
 
     def _mapping(self, node: Node, events: Iterator[yaml.Event], depth: int) -> dict[str, Node]:
         own: dict[str, Node] = {}

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from celery_triage.commandline import Launch, minor
+from celery_triage.commandline.alike import MOST_SHAPES
 from celery_triage.lint.containers import containers
 from celery_triage.lint.pins import FOUR, Pin, every, pin_of
 from celery_triage.lint.project import Project
@@ -21,13 +22,14 @@ _SHOWN = 200
 
 class Subject:
     """One project under judgement. ``notes`` collects what no static reading can know: (service or file, the
-    sentence why, the codes that stay open for it)."""
+    sentence why, the codes that stay open for it). ``beyond``: why not every command was read, or empty."""
 
     def __init__(self, project: Project) -> None:
         self.project = project
         self.data, self.known = containers(project)
         self.stack = Stack(self.data)
         self.notes: dict[tuple[str, str], set[str]] = {}
+        self.beyond = ""
         self.redactor = Redactor()
         for item in self.data["items"]:
             self.redactor.publish([item["label"], item["name"]])
@@ -71,13 +73,18 @@ class Subject:
         return cache[key]
 
     def launches(self, service: Service) -> Mapping[str, Launch]:
-        """The command as each possible version of Celery reads it."""
+        """The command as each possible version of Celery reads it; empty, and the verdict open, where there
+        are more differing commands than can be read in a time that somebody waits."""
         cache = self.__dict__.setdefault("_launches", {})
         env = {name: value for name, value in service._environment.items() if "$" not in value}
         key = (tuple(service.argv), tuple(sorted(env.items())), self.pin(service).minors)
         if key not in cache:
             judged = tuple(version for version in self.pin(service).minors if version != FOUR)
             cache[key] = self.stack.alike.every(service.argv, judged, env=env, expands=True)
+            if judged and not cache[key]:
+                self.beyond = self.beyond or (
+                    f"more than {MOST_SHAPES} commands differ; those from {service.label} on were not read"
+                )
         return cache[key]
 
     def flower(self, service: Service) -> tuple[str, str]:

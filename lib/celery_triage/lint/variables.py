@@ -94,6 +94,8 @@ class Variables:
             # Without the variable the default is what Compose takes; the environment may still say otherwise.
             return given if filled and given is not None else word
         if operator.endswith("+"):
+            if given is None:
+                return f"{OPEN}{name}{CLOSE}"  # the environment may have it
             return word if filled else ""
         if not filled:
             self.asked.add(name)

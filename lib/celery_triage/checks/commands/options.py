@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from celery_triage.checks.commands.quoting import after_operator
 from celery_triage.checks.commands.shared import (
     DEATHS,
     REFUSED,
@@ -80,7 +81,11 @@ def unknown_option(look: Look) -> Iterator[Finding]:
         launch = service.launch
         if launch is None or look.course(service).past("options"):
             continue
-        problems = [problem for problem in launch.problems if problem.kind in _NAMES]
+        problems = [
+            problem
+            for problem in launch.problems
+            if problem.kind in _NAMES and not after_operator(service.unwrapped, problem)
+        ]
         if not celery_version(service):
             problems = [problem for problem in problems if _wrong_for_all(look, service, problem)]
             look.needs_file(service, "the version of Celery in the image is not known")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from celery_triage.checks.commands.quoting import broken
 from celery_triage.checks.commands.shared import DEATHS, REFUSED, celery_version, option_changes, surely
 from celery_triage.checks.registry import Look, Prediction, check
 from celery_triage.checks.reports import healed, reported
@@ -63,7 +64,7 @@ def subcommand_not_available(look: Look) -> Iterator[Finding]:
             if problem.kind == "unknown_command" and problem.token == launch.subcommand:
                 name = "flower-not-installed" if problem.token == "flower" else "subcommand-not-available"
                 found.setdefault((name, problem.token), []).append((service, problem))
-            elif problem.kind == "no_command":
+            elif problem.kind == "no_command" and not broken(service):
                 found.setdefault(("no-subcommand", "celery"), []).append((service, problem))
     for (name, word), pairs in found.items():
         yield _no_subcommand(look, name, word, pairs)

@@ -3,6 +3,7 @@ goes into the background, a health check whose command Celery refuses."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 
 from celery_triage.checks.words import listed
@@ -15,10 +16,11 @@ from celery_triage.model import Finding
 from celery_triage.stack import Service
 
 
-@static("CMD003", "app-module-missing")
+@static("CMD003", "app-module-missing", "critical")
 def no_module(subject: Subject) -> Iterator[Finding]:
     """``-A tasks.py`` and ``-A app/tasks``: a file in place of a module (Celery 4.4.7, 5.2.7 and 5.7.0 end
-    with exit code 2, "The module tasks.py was not found", whether the file is there or not)."""
+    with exit code 2, "The module tasks.py was not found", whether the file is there or not). ``-A=app``:
+    click, and so Celery 5, takes the equals sign into the name."""
     groups: dict[tuple[str, str], list[Service]] = {}
     for service in subject.celery:
         launch = next(reversed(subject.launches(service).values()), None)
@@ -26,23 +28,55 @@ def no_module(subject: Subject) -> Iterator[Finding]:
         if not app or any(sign in app for sign in "$`%"):
             continue
         module, colon, attribute = app.partition(":")
+        if app.startswith("="):
+            groups.setdefault((app, app.lstrip("=")), []).append(service)
+            continue
         if not (module.endswith(".py") or "/" in module):
             continue
         meant = module.removesuffix(".py").lstrip("./").replace("/", ".") + colon + attribute
         groups.setdefault((app, meant), []).append(service)
     for (app, meant), services in groups.items():
+        why, severity = f"-A {app} names a file; Celery wants the name of a module", "critical"
+        if app.startswith("="):
+            why = f"-A{app} makes Celery 5 look for a module called {app}"
+            four = any(version.startswith("4") for one in services for version in subject.pin(one).minors)
+            severity = "warning" if four else "critical"  # argparse takes the sign away
         yield found(
             subject,
             "CMD003",
             "app-module-missing",
-            "warning",
-            f"{listed([one.label for one in services])}: -A {app} names a file; Celery wants the name of a "
-            f"module and ends with exit code 2",
+            severity,
+            f"{listed([one.label for one in services])}: {why} and ends with exit code 2",
             [subject.command_node(one, app) for one in services],
             services=services,
             thing=app,
             fix=f"Write -A {meant}.",
         )
+
+
+@static("CMD001", "bad-option-value")
+def equals_kept(subject: Subject) -> Iterator[Finding]:
+    """``-Q=mail``: click, and so Celery 5, takes an equals sign behind a single dash into the value. Options
+    whose value is a number or a level refuse that; names take it in silence."""
+    for service in subject.celery:
+        launch = next(reversed(subject.launches(service).values()), None)
+        if launch is None or launch.version_judged.startswith("4."):
+            continue
+        refused = {problem.index for problem in launch.problems}
+        for place, word in enumerate(service.argv):
+            if not re.match(r"-[nQXfsbI]=.", word) or place in refused:
+                continue
+            yield found(
+                subject,
+                "CMD001",
+                "bad-option-value",
+                "warning",
+                f"{service.label}: {word} gives {word[:2]} the value {word[2:]}, with the equals sign",
+                [subject.command_node(service, word)],
+                services=[service],
+                thing=word[:2],
+                fix=f"Write {word[:2]} {word[3:]}: behind a single dash stands no equals sign.",
+            )
 
 
 @static("CMP011", "command-detaches")

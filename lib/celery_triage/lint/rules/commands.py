@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
 
-from celery_triage.checks.commands.shared import surely
+from celery_triage.checks.commands.quoting import after_operator, broken, written
 from celery_triage.checks.words import listed, shown, verb
 from celery_triage.commandline import Launch, Problem
 from celery_triage.commandline.refusals import GONE
-from celery_triage.lint.pins import Pin
+from celery_triage.commandline.unwrapped import CELERY, base
+from celery_triage.lint.pins import FOUR, Pin
+from celery_triage.lint.rules.fixes import fix_of, having, is_meant
 from celery_triage.lint.rules.registry import found, static
 from celery_triage.lint.subject import Subject, spread
 from celery_triage.model import Finding
@@ -42,9 +45,13 @@ def refused(subject: Subject) -> Iterator[Finding]:
         for problem, versions in _problems(subject.launches(service)):
             if problem.kind not in _NAMES:
                 continue  # Flower's own, see there
+            if after_operator(service.unwrapped, problem) or (
+                problem.kind == "no_command" and broken(service)
+            ):
+                continue  # CMD010 tells it
             if subject.pin(service).open and all(version.startswith("4.") for version in versions):
                 continue  # an option that is newer than Celery 4, where nothing says that Celery 4 is meant
-            if "$" in problem.token or "`" in problem.token:
+            if "$" in problem.token or "`" in problem.token or _behind_variable(service, problem):
                 why = "a part of its command stands in a variable"
                 subject.note(service.label, why, "CMD001")
                 continue
@@ -57,14 +64,32 @@ def refused(subject: Subject) -> Iterator[Finding]:
             yield told
 
 
+def _behind_variable(service: Service, problem: Problem) -> bool:
+    """Whether a word that nothing takes stands behind a variable that may hold the option that takes it."""
+    if problem.kind not in ("unexpected_argument", "unknown_command") or problem.index is None:
+        return False
+    return any(word.startswith(("$", "`")) for word in service.argv[: problem.index])
+
+
 def _unreadable(subject: Subject, service: Service) -> None:
     """A service that may be Celery and whose command cannot be read is said to be unknown."""
     why = service.unwrapped.unreadable
-    words = " ".join([service.label, *service.item["cmd"], *service.item["entrypoint"]]).lower()
-    if why and why != "there is no command" and ("celery" in words or service.is_celery):
+    told = written(service)
+    words = " ".join([service.label, *told]).lower()
+    if base((service.argv or [""])[0]).lower() in CELERY:
+        return  # Celery: CMD005 tells it
+    if why and why != "there is no command" and ("celery" in words or service.is_celery or _named(told)):
+        subject.note(service.label, why, "CMD001", "CMD002")
+    elif not why and any(base(word) in CELERY for word in told):
+        why = f"what {shown(service.argv[0], 40)} does with the words behind it is not known"
         subject.note(service.label, why, "CMD001", "CMD002")
     elif service.is_celery and not service.argv and subject.known[service.label].docker is None:
         subject.note(service.label, "its command is the image's own, which is not here", "CMD001", "CMD002")
+
+
+def _named(words: Sequence[str]) -> bool:
+    """Whether a script or a command of the project is called as what Celery does (``./bin/worker``)."""
+    return any(re.search(r"(?:^|[-_./])(?:worker|beat|flower)s?(?:\.\w+)?$", word) for word in words[:3])
 
 
 def _problems(launches: Mapping[str, Launch]) -> list[tuple[Problem, tuple[str, ...]]]:
@@ -85,7 +110,7 @@ def _told(
 ) -> Finding | None:
     services = [service for service, _ in pairs]
     service, problem = pairs[0]
-    if kind == "misplaced_option" and not _is_meant(problem):
+    if kind == "misplaced_option" and not is_meant(problem):
         kind = "unknown_option"
     pin = subject.pin(service)
     code, name = _NAMES[kind]
@@ -119,41 +144,52 @@ def _told(
         nodes,
         services=services,
         thing=problem.option or problem.token,
-        fix=_fix(kind, problem),
-        detail=f"Known by {pin.how}." if pin.how else "",
+        fix=fix_of(kind, problem, _subcommand(subject, service)),
+        detail=_detail(subject, service, problem, versions),
     )
+
+
+def _subcommand(subject: Subject, service: Service) -> str:
+    launch = next(reversed(subject.launches(service).values()), None)
+    return (launch.subcommand if launch is not None else None) or "worker"
+
+
+def _detail(subject: Subject, service: Service, problem: Problem, versions: Sequence[str]) -> str:
+    pin = subject.pin(service)
+    if pin.how:
+        return f"Known by {pin.how}."
+    takes = [version for version in pin.minors if version not in versions and version != FOUR]
+    if takes and all(_shortened(subject, service, problem, version) for version in takes):
+        return (
+            "Celery 4 takes it as a shortened name; nothing here says that this is Celery 4, and no Celery 5 "
+            "starts with it."
+        )
+    return ""
 
 
 def _severity(
     subject: Subject, kind: str, pin: Pin, versions: Sequence[str], pairs: Sequence[tuple[Service, Problem]]
 ) -> str:
-    """Critical only where every version that is possible refuses it, and nothing else can make it legal."""
+    """Critical only where no Celery 5 could start, nothing says that Celery 4 is meant, and nothing else can
+    make it legal."""
     service, problem = pairs[0]
-    if kind == "no_command":
-        return "notice"  # it prints its help and ends with 0: it may be meant so
+    if kind == "no_command":  # it prints its help and ends with 0
+        meant = all(one.item["restart_policy"]["name"] == "no" for one, _ in pairs)
+        return "notice" if meant else "warning"
     takes = [version for version in pin.minors if version not in versions]
     if not all(_shortened(subject, service, problem, version) for version in takes):
         return "warning"
     if kind == "unknown_command":
         meant = problem.candidates[:1]
         typo = meant and SequenceMatcher(None, problem.token, meant[0]).ratio() >= 0.75
-        return "critical" if typo else "warning"
-    if kind == "unknown_option" and problem.option not in GONE and not _is_meant(problem):
+        # A package may bring a command of its own, of a name that Python allows.
+        return "critical" if typo or not re.fullmatch(r"[A-Za-z][\w.-]*", problem.token) else "warning"
+    own = problem.option in GONE or is_meant(problem) or having(problem, _subcommand(subject, service))
+    if kind == "unknown_option" and not own:
         return "notice"  # it may be one that the application adds
     if _hidden_entrypoint(subject, service) and service.unwrapped.assumed:
         return "warning"
     return "critical"
-
-
-def _is_meant(problem: Problem) -> bool:
-    """Whether an unknown option is so like one of Celery's own that it was meant, as a typo or as its
-    beginning; others may well be the application's own."""
-    word = problem.option.strip("-").lower()
-    for candidate in problem.candidates[:1]:
-        name = candidate.strip("-").lower()
-        begins = len(word) >= 3 and name.startswith(word)
-        return begins or SequenceMatcher(None, word, name).ratio() >= 0.75 or len(word) == 1
-    return False
 
 
 def _shortened(subject: Subject, service: Service, problem: Problem, version: str) -> bool:
@@ -197,32 +233,24 @@ def _sentence(problem: Problem) -> str:
     return shown(text[:-1] if text.endswith(".") else text, 140)
 
 
-def _fix(kind: str, problem: Problem) -> str:
-    if kind == "misplaced_option":
-        return (
-            f"Write {problem.option} on the other side of the sub-command: celery -A app worker …, options "
-            f"of the worker behind it."
+@static("CMD005", "executable-missing", "critical")
+def capitals(subject: Subject) -> Iterator[Finding]:
+    """``Celery`` for ``celery``: Linux tells capital letters from small ones."""
+    for service in subject.services:
+        first = base((service.argv or [""])[0])
+        if first in CELERY or first.lower() not in CELERY:
+            continue
+        yield found(
+            subject,
+            "CMD005",
+            "executable-missing",
+            "critical",
+            f"{service.label}: there is no program {first}; Linux tells capital letters from small ones",
+            [subject.command_node(service, first)],
+            services=[service],
+            thing=first,
+            fix=f"Write {first.lower()}.",
         )
-    named = kind == "unknown_command" or (kind == "unknown_option" and _is_meant(problem))
-    if problem.candidates and named:
-        first = problem.candidates[0]
-        old = problem.option or problem.token
-        if surely(old, problem.candidates):
-            return f"Write {first} instead of {old}."
-        return f"Write the one that was meant instead of {old}: {listed(problem.candidates[:3])}."
-    if kind == "bad_value" and problem.candidates:
-        return f"One of: {', '.join(problem.candidates[:12])}."
-    if kind == "unknown_option" and problem.option in GONE:
-        return f"Take {problem.option} out, it is gone since Celery 4.0: {GONE[problem.option]}."
-    if kind == "unknown_option":
-        return (
-            f"Take {problem.option or problem.token} out, unless the application adds it (app.user_options)."
-        )
-    if kind == "no_command":
-        return "Name what is to run: celery -A app worker (or beat, flower)."
-    if kind == "unexpected_argument":
-        return f"Take {shown(problem.token, 40)} out, or write the option that it belongs to."
-    return ""
 
 
 @static("CMP004", "app-not-named")
@@ -256,6 +284,8 @@ def app_not_named(subject: Subject) -> Iterator[Finding]:
         if not launches or launches[-1].subcommand not in ("worker", "beat"):
             continue
         launch = launches[-1]
+        if launch.ends:
+            continue  # help or version
         given = launch.app or launch.global_options.get("broker") or launch.global_options.get("config")
         if given or any("$" in word for word in service.argv) or launch.problems:
             continue

@@ -51,6 +51,39 @@ def wrong_value(subject: Subject) -> Iterator[Finding]:
             )
 
 
+@static("CMD006", "flower-wrong-command")
+def broker_behind(subject: Subject) -> Iterator[Finding]:
+    """``celery flower --broker=…``: since Flower 1.0 the broker is an option of Celery, and behind
+    ``flower`` it is only warned of (2.0.1: "Please specify them after celery command", then
+    ``Broker: amqp://guest:**@localhost:5672//``)."""
+    for service in subject.celery:
+        launch = next(reversed(subject.launches(service).values()), None)
+        if launch is None or launch.subcommand != "flower" or "flower" not in service.argv:
+            continue
+        version, how = subject.flower(service)
+        behind = service.argv[service.argv.index("flower") + 1 :]
+        word = next((one for one in behind if one.partition("=")[0] in ("--broker", "-b")), "")
+        known = version or _official(service)
+        if not word or not known or (minor(version) or "2.0").startswith("0."):
+            continue
+        elsewhere = "CELERY_BROKER_URL" in service.env or subject.known[service.label].env_missing
+        if launch.app or "broker" in launch.global_options or elsewhere:
+            continue
+        yield found(
+            subject,
+            "CMD006",
+            "flower-wrong-command",
+            "warning",
+            f"{service.label}: Flower drops {word.partition('=')[0]} behind flower and looks for RabbitMQ at "
+            f"its own localhost",
+            [subject.command_node(service, word)],
+            services=[service],
+            thing="--broker",
+            fix="Write it before the sub-command: celery --broker=… flower.",
+            detail=f"Judged as Flower {version}: {how}." if version else "",
+        )
+
+
 @static("CMD005", "executable-missing")
 def own_executable(subject: Subject) -> Iterator[Finding]:
     """``flower …``, or options alone, in an image whose Flower is 1.0 or later."""

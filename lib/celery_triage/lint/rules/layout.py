@@ -226,11 +226,7 @@ def container_names(subject: Subject) -> Iterator[Finding]:
             )
     for name, services in borne.items():
         kinds = Counter(map(subject.profiles, services))
-        clash = [
-            one
-            for one in services
-            if kinds[subject.profiles(one)] > 1
-        ]
+        clash = [one for one in services if kinds[subject.profiles(one)] > 1]
         if len(clash) > 1:
             yield found(
                 subject,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Iterator
 
 from celery_triage.checks.words import listed
+from celery_triage.lint.reading import Node
 from celery_triage.lint.rules.registry import found, static
 from celery_triage.lint.subject import Subject
 from celery_triage.model import Finding
@@ -69,6 +71,93 @@ def _required(server: Service) -> str | None:
     return None
 
 
+#: By family: the role of its server, and the port that its official image listens on.
+_PORTS = {"redis": ("redis", 6379), "sql": ("postgres", 5432), "amqp": ("rabbitmq", 5672)}
+#: Words of a command by which a server is told a port, or all of its settings.
+_TOLD = re.compile(r"-{1,2}(?:tls-)?port\b|-p|.*port=|.*\.conf\b|.*config_file=")
+
+
+@static("URL005", "nothing-listens")
+def other_port(subject: Subject) -> Iterator[Finding]:
+    """A URL with another port than the one that an official image listens on, where nothing tells the server
+    to listen elsewhere: most often the port that is published on the host."""
+    for family, (role, usual) in _PORTS.items():
+        for service, server, url in _pairs(subject, family, role, ("broker", "result", "database")):
+            port = url.parsed.port
+            if not port or port == usual or "$" in url.text.partition("://")[2].rpartition("@")[2]:
+                continue
+            other = family == "sql" and url.parsed.dialect not in ("postgresql", "postgres")
+            if other or not _official(subject, server, role):
+                continue
+            if subject.project.fragment or not subject.sure(service, url.var):
+                continue
+            published = [one for one in server.item["ports"] if str(one["host"]).endswith(f":{port}")]
+            why = f"{server.label} listens on {usual}" + (
+                f"; {port} is its port on the host, which containers do not use" if published else ""
+            )
+            yield found(
+                subject,
+                "URL005",
+                "nothing-listens",
+                "warning",
+                f"{service.label}: the {url.purpose} URL has port {port}, and {why}",
+                [subject.url_node(service, url), subject.node(server, "ports")],
+                services=[service],
+                thing=f"{url.parsed.host}:{port}",
+                fix=f"Write {url.parsed.host}:{usual}.",
+            )
+
+
+def _official(subject: Subject, server: Service, role: str) -> bool:
+    """Whether a server is an official image that is told no port and no settings of its own."""
+    image = server.item["image"].partition("@")[0].removeprefix("docker.io/").removeprefix("library/")
+    node = subject.known[server.label].node
+    mounts = [subject.project.written(item) for item in (node.get("volumes") or Node(None, "", 0)).items()]
+    told = (
+        any(node.get(name) is not None for name in ("configs", "build", "entrypoint"))
+        or any(_TOLD.match(word) for word in server.item["cmd"])
+        or any(sign in name for name in server.env for sign in ("PORT", "CONF", "ARGS"))
+        or any("conf" in mount for mount in mounts)
+        or subject.known[server.label].env_missing
+    )
+    known = {role, "valkey"} if role == "redis" else {role}
+    return image.partition(":")[0] in known and not told
+
+
+@static("URL004", "login-refused")
+def login_differs(subject: Subject) -> Iterator[Finding]:
+    """A password in a URL that is not the one that the official PostgreSQL or RabbitMQ beside it is made
+    with."""
+    for family, role, prefix in (
+        ("sql", "postgres", "POSTGRES_"),
+        ("amqp", "rabbitmq", "RABBITMQ_DEFAULT_"),
+    ):
+        secret = prefix + ("PASSWORD" if family == "sql" else "PASS")
+        for service, server, url in _pairs(subject, family, role, ("broker", "result", "database")):
+            made = server.env.get(secret)
+            user = server.env.get(prefix + "USER") or ("postgres" if family == "sql" else "guest")
+            given = url.parsed.password_token
+            if made is None or not given or url.parsed.user != user or given == made:
+                continue
+            if "$" in made or "$" in url.text or subject.project.fragment:
+                continue
+            if not _whole(subject, service, server, url, "URL004", "logins"):
+                continue
+            yield found(
+                subject,
+                "URL004",
+                "login-refused",
+                "warning",
+                f"{service.label}: the {url.purpose} URL has another password for {user} than {server.label} "
+                f"is made with ({secret})",
+                [subject.url_node(service, url), subject.env_node(server, secret)],
+                services=[service],
+                thing=server.label,
+                fix=f"Write the same password into the URL and into {secret}, as one variable (it works only "
+                f"on a new volume).",
+            )
+
+
 @static("DBS001", "database-missing")
 def database_differs(subject: Subject) -> Iterator[Finding]:
     """A URL of the results or of the application whose database the PostgreSQL beside it does not make."""
@@ -116,7 +205,12 @@ def role_differs(subject: Subject) -> Iterator[Finding]:
     """A URL whose user the PostgreSQL beside it does not make."""
     for service, server, url in _pairs(subject, "sql", "postgres", ("result", "database")):
         made, wanted = server.env.get("POSTGRES_USER") or "postgres", url.parsed.user
-        if not wanted or wanted == made or "$" in made or "$" in url.text.partition("://")[2].partition(":")[0]:
+        if (
+            not wanted
+            or wanted == made
+            or "$" in made
+            or "$" in url.text.partition("://")[2].partition(":")[0]
+        ):
             continue
         if "POSTGRES_PASSWORD" not in server.env:
             continue  # not the official image's way, or not known to be

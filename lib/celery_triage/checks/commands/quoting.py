@@ -1,0 +1,169 @@
+"""Shell lines that no shell reads, or not as a whole: Compose and Docker start no shell by themselves."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+
+from celery_triage.checks.commands.shared import DEATHS, REFUSED, not_placed
+from celery_triage.checks.registry import Look, Prediction, check
+from celery_triage.checks.words import listed, shown
+from celery_triage.commandline import Problem, Unwrapped
+from celery_triage.commandline.unwrapped import CELERY, base
+from celery_triage.lives import Life
+from celery_triage.model import Finding, Proof, Remedy
+from celery_triage.remedies import alive, changes, recreate
+from celery_triage.stack import Service
+
+#: Longer lines are shown cut.
+_SHOWN = 100
+
+
+def broken(service: Service) -> str:
+    """Which way the shell line of a service's command goes wrong: ``lost`` (``sh -c`` takes one word of it),
+    ``unread`` (an operator without a shell); empty where it does not, or where Celery has no part in it."""
+    told, words = service.unwrapped, written(service)
+    if told.lost and (told.is_celery or any(base(word) in CELERY for word in told.lost)):
+        return "lost"
+    if told.operator and any(base(word.rstrip(";")) in CELERY for word in words):
+        return "unread"
+    return ""
+
+
+def written(service: Service) -> list[str]:
+    """All words of the command, wrappers among them."""
+    return [*(service.item.get("entrypoint") or ()), *(service.item.get("cmd") or ())]
+
+
+def after_operator(told: Unwrapped, problem: Problem) -> bool:
+    """Whether a refused word stands where an operator without a shell has made nonsense of it."""
+    if told.operator_at < 0 or problem.index is None:
+        return False
+    valued = problem.kind == "bad_value"  # `-l info;`
+    return problem.index + valued >= told.operator_at
+
+
+def sentence(service: Service) -> str:
+    """What becomes of the words, as the end of a sentence."""
+    told = service.unwrapped
+    if broken(service) == "lost":
+        shell, words = told.wrappers[-1] if told.wrappers else "sh -c", written(service)
+        script = words[len(words) - len(told.lost) - 1]
+        rest = shown(" ".join(told.lost), 60)
+        return f"{shell} runs only the word behind it, {shown(script, 40)}, and drops {rest}"
+    return f"no shell reads {told.operator} there, so it is handed on as a word"
+
+
+def whole(service: Service) -> str:
+    """The line as one word for a shell, quoted, cut where it is long."""
+    words, told = written(service), service.unwrapped
+    line = words[len(words) - len(told.lost) - 1 :] if broken(service) == "lost" else words
+    return "sh -c " + shown(shlex.quote(" ".join(line)), _SHOWN)
+
+
+@check(
+    "CMD010",
+    "shell-line-broken",
+    severity="critical",
+    needs=("containers",),
+    uses=("logs/*", "events", "compose", "files/*"),
+    step="subcommand",
+    predicts=(Prediction((*DEATHS, "CTR004", "LOG001", "CMD001", "CMD002", "CMP004")),),
+)
+def shell_line_broken(look: Look) -> Iterator[Finding]:
+    """The command is a line for a shell, and no shell reads it, or only its first word.
+
+    ## What
+    `sh -c celery -A app worker` without quotes: `sh -c` takes one word as its script, so `celery` runs alone,
+    and the other words become parameters of the shell that nothing uses. An entrypoint `["sh", "-c"]` before
+    a `command` of several words does the same. Or a command without any shell has `&&`, `|`, `;`, `>` in it:
+    they are handed to the program as words.
+
+    ## Why
+    Compose splits a `command` into words and starts the first one; it starts no shell. `celery` alone prints
+    its help and ends with exit code 0 (Celery 4: 64); an operator is a word that Celery refuses (exit code
+    2), and what stands behind it never runs: `migrate && celery worker` only migrates, at best.
+
+    ## Looks like
+    Celery's help, `Usage: celery [OPTIONS] COMMAND [ARGS]...`, again and again, with `Restarting (0)`; or
+    `Error: Unable to parse extra configuration from command line.`
+
+    ## Confirm
+    `docker inspect -f '{{json .Config.Entrypoint}} {{json .Config.Cmd}}' CONTAINER` shows the words, each in
+    its own quotes.
+
+    ## Do
+    Write the line as one word for a shell, `sh -c "migrate && exec celery -A app worker"`; or leave the shell
+    out where it has nothing to do.
+
+    ## False alarms
+    A script among the words may put them together again (`sh -c "$*"`). A service that runs is never
+    reported.
+    """
+    groups: dict[tuple[str, str], list[Service]] = {}
+    for service in look.members:
+        kind = broken(service)
+        if not kind or look.course(service).past("subcommand") or not _over(look, service):
+            continue
+        groups.setdefault((kind, sentence(service)), []).append(service)
+    for (kind, what), services in groups.items():
+        ends = [_ended(look, service, kind) for service in services]
+        proof = []
+        for service, end in zip(services, ends, strict=True):
+            words = " ".join(shlex.quote(word) for word in written(service)[:16])
+            proof.append(Proof("containers", f"{service.label}: {words}"))
+            proof += end
+        yield look.finding(
+            f"{listed([one.label for one in services])} cannot work: {what}",
+            services=tuple(one.label for one in services),
+            object=services[0].unwrapped.operator if kind == "unread" else services[0].unwrapped.lost[0],
+            certainty="confirmed" if all(ends) else "inferred",
+            proof=proof,
+            remedy=_remedy(look, kind, services),
+            verify=alive(services),
+        )
+
+
+def _over(look: Look, service: Service) -> list[Life]:
+    """The lives that ended by themselves."""
+    return [one for one in look.course(service).lives if not one.running and not one.asked]
+
+
+def _ended(look: Look, service: Service, kind: str) -> list[Proof]:
+    """The last life that ended as such a line ends: with 0 or 64 after the help, with 2 where Celery is
+    handed an operator; any end where another program is."""
+    over = _over(look, service)
+    if kind == "lost":
+        expected: tuple[int, ...] = (0, 64, REFUSED)
+    else:
+        expected = (1, REFUSED, 64) if service.unwrapped.is_celery else (over[-1].exit_code or 0,)
+    if over[-1].exit_code not in expected:
+        return []
+    text = f"{service.label} ended by itself with exit code {over[-1].exit_code}"
+    return [Proof("containers", text, time=over[-1].end)]
+
+
+def _remedy(look: Look, kind: str, services: Sequence[Service]) -> Remedy:
+    commands = recreate(look.stack, services)
+    risk = f"Makes the containers of {listed([one.label for one in services])} anew; they do no work anyway."
+    if kind == "lost":
+        places = []
+        for service in services:
+            words, lost = written(service), service.unwrapped.lost
+            script = words[len(words) - len(lost) - 1]
+            entry = service.item.get("entrypoint") or ()
+            needs_shell = any(set(word) & set("$`;|&<>*") for word in lost)
+            if not entry and not needs_shell and service.unwrapped.wrappers:
+                places.append((service, "command", f"{service.unwrapped.wrappers[-1]} {script}", script))
+        changed = changes(look.data("compose"), places)
+        if len(places) == len(services) and changed.complete:
+            summary = f"Leave {services[0].unwrapped.wrappers[-1]} out: no shell is needed for this command."
+            return Remedy("exact", summary, changed.edits, changed.commands + commands, risk=risk)
+        where = not_placed(changed) if places else "where the command is set"
+        summary = f"Write the whole line as one word, {whole(services[0])}, {where}; or leave the shell out."
+        return Remedy("manual", summary, changed.texts, commands, risk=risk)
+    summary = (
+        f"Write the line as one word for a shell, {whole(services[0])}, with exec before the program that "
+        f"stays."
+    )
+    return Remedy("manual", summary, commands=commands, risk=risk)

@@ -1,0 +1,294 @@
+"""What Compose refuses before it starts anything: unknown properties, values of a wrong kind."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from difflib import get_close_matches
+
+from celery_triage.checks.words import listed, shown
+from celery_triage.lint import variables
+from celery_triage.lint.reading import Node
+from celery_triage.lint.rules.registry import found, static
+from celery_triage.lint.subject import Subject
+from celery_triage.model import Finding
+
+#: The kinds of value that a property of a service may have, measured: each property was given a text, a
+#: number, a truth value, a list, a mapping and lists of mappings and numbers, `docker compose config` 2.26.1.
+#: Empty values are not judged, nor are numbers where a list is due.
+_KINDS: dict[str, str] = {
+    **dict.fromkeys(
+        "image container_name hostname domainname user working_dir restart network_mode platform pid ipc "
+        "runtime stop_signal stop_grace_period cgroup_parent cpuset isolation mac_address userns_mode uts "
+        "cgroup pull_policy".split(),
+        "text",
+    ),
+    **dict.fromkeys("command entrypoint dns dns_search tmpfs env_file label_file".split(), "text list"),
+    **dict.fromkeys(
+        "cap_add cap_drop ports expose volumes links external_links devices profiles security_opt group_add "
+        "dns_opt device_cgroup_rules secrets configs volumes_from".split(),
+        "list",
+    ),
+    **dict.fromkeys(
+        "depends_on networks environment labels annotations extra_hosts sysctls".split(), "list mapping"
+    ),
+    **dict.fromkeys(
+        "healthcheck deploy logging ulimits blkio_config storage_opt credential_spec develop".split(),
+        "mapping",
+    ),
+    **dict.fromkeys("build extends".split(), "text mapping"),
+}
+#: Lists whose members are texts; others may hold mappings.
+_OF_TEXT = frozenset(
+    "command entrypoint dns dns_search tmpfs cap_add cap_drop links external_links profiles security_opt "
+    "depends_on networks environment labels annotations extra_hosts sysctls".split()
+)
+#: Properties of a service whose kind is not judged here (Compose specification, "services", and the schema of
+#: docker-compose 1.29 for files of version 2 and 3).
+_OTHERS = frozenset(
+    "attach cpu_count cpu_percent cpu_period cpu_quota cpu_rt_period cpu_rt_runtime cpu_shares cpus gpus "
+    "init mem_limit mem_reservation mem_swappiness memswap_limit models oom_kill_disable oom_score_adj "
+    "pids_limit post_start pre_stop privileged provider pull_refresh_after read_only scale shm_size "
+    "stdin_open tty use_api_socket volume_driver net log_driver log_opt dockerfile".split()
+)
+_SERVICE = frozenset(_KINDS) | _OTHERS
+_HEALTHCHECK = frozenset("test interval timeout retries start_period start_interval disable".split())
+_DEPLOY = frozenset(
+    "mode replicas endpoint_mode labels resources restart_policy update_config rollback_config "
+    "placement".split()
+)
+_TOP = frozenset("version name services networks volumes configs secrets include models".split())
+_CONDITIONS = ("service_started", "service_healthy", "service_completed_successfully")
+_NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?|true|false", re.I)
+#: More are counted, not listed.
+_MOST = 20
+
+
+@static("CMP013", "property-refused", "critical")
+def refused(subject: Subject) -> Iterator[Finding]:
+    """A property that Compose does not know, or a value of a kind that it does not take.
+
+    ## What
+    A misspelt property (`enviroment`, `start-period`), a value of a wrong kind (`- NAME: value` in a list of
+    variables, `depends_on: redis`, `command: 3`), a condition that there is not, a health check whose list
+    does not begin with `CMD`, a service beside `services` instead of below it, a service that extends itself
+    or one that is not there.
+
+    ## Why
+    Compose checks all files before it starts anything, and refuses them as a whole.
+
+    ## Looks like
+    `services.worker Additional property enviroment is not allowed`, `services.worker.environment.[0]:
+    unexpected type map[string]interface {}`, `services.worker.depends_on must be a list` (Compose 2.26).
+
+    ## Confirm
+    `docker compose -f FILE config -q`
+
+    ## Do
+    Write the name or the value as the finding says.
+
+    ## False alarms
+    A property that is newer than this tool is only warned of, where its name is not like one that is known.
+    Empty values are not judged: versions of Compose differ there.
+    """
+    project = subject.project
+    told: list[tuple[str, str, Node, str, str, str]] = []
+    for path in project.reads:
+        if path not in project.legacy:
+            told += _top(subject, path)
+    for name, node in project.services.items():
+        if project.legacy or not isinstance(node.value, dict):
+            continue
+        told += _of_service(subject, name, node)
+    for name, at, why in project.broken:
+        told.append((name, "extends", at, why, "Correct the name of the service in extends.", "critical"))
+    several = list(dict.fromkeys(told))
+    for name, key, at, why, fix, severity in several[:_MOST]:
+        yield found(
+            subject,
+            "CMP013",
+            "property-refused",
+            severity,
+            f"{name}: {why}: Compose refuses the file",
+            [at],
+            services=[name] if name in project.services else [],
+            thing=key,
+            fix=fix,
+            detail=f"{len(several)} such properties are there." if len(several) > _MOST else "",
+        )
+
+
+_Told = Iterator[tuple[str, str, Node, str, str, str]]
+
+
+def _top(subject: Subject, path: str) -> _Told:
+    root = subject.project.reads[path].root
+    for key, node in (root.pairs() if root is not None else {}).items():
+        if key in _TOP or key.startswith("x-"):
+            continue
+        if {"image", "build", "command"} & set(node.pairs()):
+            why = "it stands beside services, not below it"
+            yield key, key, node, why, f"Indent {key} so that it stands below services.", "critical"
+        elif close := get_close_matches(key, sorted(_TOP), 1, 0.8):
+            yield path, key, node, f"it knows no {key} at the top level", f"Write {close[0]}.", "critical"
+
+
+def _of_service(subject: Subject, name: str, node: Node) -> _Told:
+    for key, value in node.pairs().items():
+        yield from _unknown(name, key, value, _SERVICE, "")
+        kinds = _KINDS.get(key)
+        if kinds is None or value.tag:
+            continue
+        kind = _kind(value)
+        if kind and kind not in kinds.split():
+            allowed = kinds.replace(" ", " or a ")
+            why = f"{key} is a {kind}, not a {allowed}"
+            yield name, key, value, why, _wanted(key, kinds, value.text or ""), "critical"
+        elif kind == "list" and key in _OF_TEXT:
+            for item in value.items():
+                kind = _kind(item)
+                if kind in ("", "text"):
+                    continue
+                why = f"a member of {key} is a {kind}"
+                fix = (
+                    f"Put {item.text} into quotes." if item.text else f"Write a text as each member of {key}."
+                )
+                if key in ("environment", "labels") and item.pairs():
+                    pair = next(iter(item.pairs()))
+                    why += ", by a colon where an equals sign belongs"
+                    fix = f"Write - {pair}=value, or {pair}: value without the hyphen."
+                yield name, key, item, why, fix, "critical"
+                break
+    yield from _depends(subject, name, node)
+    yield from _check(subject, name, node)
+    for key, value in (node.get("deploy") or Node(None, "", 0)).pairs().items():
+        yield from _unknown(name, key, value, _DEPLOY, "deploy.")
+
+
+def _unknown(name: str, key: str, value: Node, known: frozenset[str], below: str) -> _Told:
+    if key in known or key.startswith("x-") or variables.unknown(key) or "$" in key:
+        return
+    close = get_close_matches(key.lower().replace("-", "_"), sorted(known), 1, 0.8)
+    why = f"there is no property {below}{shown(key, 40)}"
+    if close:
+        yield name, key, value, why, f"Write {close[0]}.", "critical"
+    else:
+        fix = "Take it out, or name it x-… for your own use."
+        yield name, key, value, f"{why} in Compose 2.26", fix, "warning"
+
+
+def _kind(node: Node) -> str:
+    """``text``, ``number``, ``truth value``, ``list`` or ``mapping``; empty for what is empty."""
+    if isinstance(node.value, dict):
+        return "mapping"
+    if isinstance(node.value, list):
+        return "list"
+    if node.value is None:
+        return ""
+    if not node.plain or not _NUMBER.fullmatch(node.value):
+        return "text"
+    return "number" if node.value[-1:].isdigit() else "truth value"
+
+
+def _wanted(key: str, kinds: str, text: str) -> str:
+    if key == "stop_grace_period":
+        return f"Write {key}: {text}s."
+    if "text" in kinds:
+        return "Put it into quotes." if kinds == "text" else f"Give {key} a text in quotes, or a list."
+    form = "behind a hyphen" if "list" in kinds else "as name: value"
+    return f"Write its members below {key}:, each {form}."
+
+
+def _depends(subject: Subject, name: str, node: Node) -> _Told:
+    depends = node.get("depends_on")
+    for other, at in (depends.pairs() if depends is not None else {}).items():
+        if at.value is not None and not isinstance(at.value, dict):
+            fix = f"Write {other}: and below it condition: service_healthy."
+            yield name, "depends_on", at, f"depends_on.{other} is no mapping", fix, "critical"
+        condition = subject.project.text(at.get("condition"))
+        if condition and not variables.unknown(condition) and condition not in _CONDITIONS:
+            fix = f"One of: {', '.join(_CONDITIONS)}."
+            yield name, "condition", at, f"there is no condition {shown(condition, 30)}", fix, "critical"
+
+
+def _check(subject: Subject, name: str, node: Node) -> _Told:
+    check = node.get("healthcheck")
+    for key, value in (check.pairs() if check is not None else {}).items():
+        yield from _unknown(name, key, value, _HEALTHCHECK, "healthcheck.")
+        if key in ("interval", "timeout", "start_period", "start_interval") and _kind(value) == "number":
+            fix = f"Write {key}: {value.text}s."
+            yield name, key, value, f"healthcheck.{key} is a number without a unit", fix, "critical"
+    test = check.get("test") if check is not None else None
+    if test is not None and isinstance(test.value, list) and test.value:
+        first = subject.project.text(test.value[0]) or ""
+        if first not in ("CMD", "CMD-SHELL", "NONE") and not variables.unknown(first):
+            why = f"the list of healthcheck.test begins with {shown(first, 30)}"
+            yield name, "test", test, why, "Begin the list with CMD or CMD-SHELL.", "critical"
+
+
+@static("CMP012", "waits-for-no-health-check")
+def no_health_check(subject: Subject) -> Iterator[Finding]:
+    """A service waits for another one to be healthy, and that one has no health check.
+
+    ## What
+    `depends_on` with `condition: service_healthy` for a service whose `healthcheck` is disabled, or that has
+    none in the files and an official image that brings none (`postgres`, `redis`, `valkey`, `rabbitmq`,
+    `mysql`, `mongo`, `memcached`).
+
+    ## Why
+    A container without a health check is never healthy, so Compose gives up and does not start what waits.
+
+    ## Looks like
+    `dependency failed to start: container proj-redis-1 has no healthcheck configured`
+
+    ## Confirm
+    `docker inspect -f '{{json .Config.Healthcheck}}' CONTAINER` says `null`.
+
+    ## Do
+    Give that service a `healthcheck`, or wait with `service_started`.
+
+    ## False alarms
+    An image of one's own may hold a HEALTHCHECK; services with `build`, or with another image, are not
+    reported.
+    """
+    groups: dict[str, list[tuple[str, Node]]] = {}
+    if subject.project.fragment:
+        return
+    for service in subject.services:
+        depends = subject.known[service.label].node.get("depends_on")
+        for other, at in (depends.pairs() if depends is not None else {}).items():
+            if subject.project.text(at.get("condition")) != "service_healthy":
+                continue
+            if other in subject.project.services and _never_healthy(subject, other):
+                groups.setdefault(other, []).append((service.label, at))
+    for other, pairs in groups.items():
+        names = [name for name, _ in pairs]
+        yield found(
+            subject,
+            "CMP012",
+            "waits-for-no-health-check",
+            "warning",
+            f"{listed(names)}: depends_on waits until {other} is healthy, and {other} has no health check: "
+            f"Compose gives up",
+            [at for _, at in pairs],
+            services=names,
+            thing=other,
+            fix=f"Give {other} a healthcheck, or write condition: service_started.",
+        )
+
+
+#: Official images of which no version has a HEALTHCHECK (their Dockerfiles; the maintainers' FAQ says why).
+_WITHOUT = frozenset("postgres redis valkey rabbitmq mysql mongo memcached".split())
+
+
+def _never_healthy(subject: Subject, name: str) -> bool:
+    node = subject.known[name].node
+    check = node.get("healthcheck")
+    if check is not None:
+        disabled = (subject.project.text(check.get("disable")) or "").lower() == "true"
+        test = check.get("test")
+        first = subject.project.text(test.items()[0]) if test is not None and test.items() else ""
+        return disabled or first == "NONE"
+    image = subject.project.written(node.get("image")).partition("@")[0].removeprefix("docker.io/")
+    bare = image.removeprefix("library/").partition(":")[0]
+    return node.get("build") is None and name not in subject.project.incomplete and bare in _WITHOUT
