@@ -25,6 +25,15 @@ LOADING = [
     f'  File "{SITE}/celery/app/utils.py", line 387, in find_app',
     "    sym = symbol_by_name(app, imp=imp)",
 ]
+#: The begin of Celery's help (5.7).
+HELP = [
+    "Usage: celery [OPTIONS] COMMAND [ARGS]...",
+    "",
+    "  Celery command entrypoint.",
+    "",
+    "Options:",
+    "  -A, --app APPLICATION",
+]
 NO_VARIABLE = [
     *LOADING,
     '  File "/app/shared/infrastructure/celery_app.py", line 12, in <module>',
@@ -89,6 +98,16 @@ def swallowed():
     return script(["Preparing ..."], 0, passes=False)
 
 
+def unquoted():
+    stack = Incident().command("email_worker", f"sh -c celery -A {APP} worker --queues email_processing")
+    return stack.loop("email_worker", 0, HELP)
+
+
+def operator():
+    stack = Incident().command("email_worker", f"celery -A {APP} worker -Q email_processing && echo ended")
+    return stack.loop("email_worker", 2, ["Error: Unable to parse extra configuration from command line."])
+
+
 def unnamed():
     stack = Incident().command("email_worker", "celery worker --loglevel=info --queues email_processing")
     lines = [
@@ -122,6 +141,7 @@ FIRES = {
     "CMD007": unnamed,
     "CMD008": swallowed,
     "CMD009": closed,
+    "CMD010": unquoted,
     "CMD050": pickle,
     "CMD051": no_user,
     "CMD052": no_interpreter_line,
@@ -248,6 +268,24 @@ def test_an_entrypoint_that_ends_well_and_runs_nothing_is_the_cause():
     assert "entrypoint-swallows-command" not in {one.name for one in diagnose(passes.evidence()).findings}
     stack = script(banner("email_worker"), 0, passes=False)
     assert "entrypoint-swallows-command" not in {one.name for one in diagnose(stack.evidence()).findings}
+
+
+def test_a_shell_that_takes_only_the_first_word_is_left_out():
+    """The rest of the line became parameters of the shell; no other finding says that no command is named."""
+    found = only(unquoted())
+    assert (found.name, found.object, found.certainty) == ("shell-line-broken", "-A", "confirmed")
+    assert [(edit.old, edit.new) for edit in found.remedy.edits] == [("sh -c celery", "celery")]
+    running = unquoted()
+    running.logs["email_worker"], running.lives["email_worker"] = [], []
+    lines = [*banner("email_worker"), "[2026-11-23 12:00:03,624: INFO/MainProcess] email_worker@x ready."]
+    assert diagnose(running.life("email_worker", 10.0, None, lines=lines).evidence()).findings == ()
+
+
+def test_a_shells_operator_without_a_shell_is_one_finding():
+    """Not one for each word behind it; the line is written out as one word for a shell."""
+    found = only(operator())
+    assert (found.name, found.object, found.certainty) == ("shell-line-broken", "&&", "confirmed")
+    assert found.remedy.kind == "manual" and "&& echo ended'" in found.remedy.summary
 
 
 def test_a_worker_without_an_application_gets_the_one_of_its_siblings():

@@ -15,6 +15,9 @@ WRAPPED = [
     "sh -c 'sleep 5 && {}'",
     "wait-for-it redis:6379 -- {}",
     "./wait-for-it.sh redis:6379 -t 30 -- {}",
+    "wait-for-it redis:6379 db:5432 -- {}",
+    "./wait-for-it.sh redis:6379 -t 30 db:${{PORT}} -- {}",
+    "sh -c 'if [ -n \"$X\" ]; then exec {}; fi'",
     "dockerize -wait tcp://redis:6379 -timeout 30s {}",
     "watchmedo auto-restart -d . -p '*.py' -R -- {}",
     'watchfiles --filter python "{}"',
@@ -147,3 +150,79 @@ def test_a_list_that_allows_all_or_is_not_there_leaves_the_version_open(tmp_path
             and "wrong for Celery 5.0 to 5.7" in told.diagnosis.findings[0].title
         )
         assert told.how == ()
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["./bin/worker", "./start-worker.sh", "./manage.py celeryd", "frobnicate celery -A shop worker"],
+)
+def test_what_looks_like_a_worker_and_cannot_be_read_is_named(tmp_path, command):
+    """A script called worker, and a program that nobody knows with celery behind it: unknown, not quiet."""
+    told = judged(tmp_path, starts(command).replace("worker:", "jobs:"))
+    assert not found(told) and [about for about, _, codes in told.notes if "CMD001" in codes] == ["jobs"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["-l ${B:+debug}", "${B:+-l} info", "${OPTIONS} info", "${OPTIONS:+x} --loglevel info", "-c ${N}"],
+)
+def test_a_variable_that_may_hold_an_option_leaves_the_words_behind_it_open(tmp_path, words):
+    """It is not set here, and the environment of whoever starts the stack may have it."""
+    assert not found(judged(tmp_path, HEALTHY.replace("-l info -c 4", words)))
+
+
+@pytest.mark.parametrize(
+    ("words", "title", "fix"),
+    [
+        ("worker --conc 4", "no option --conc (", "instead of --conc: --concurrency"),
+        ("worker --host=x", "no option --host (", "instead of --host: --hostname"),
+        ("worker -loglevel=info", "no option -loglevel (", "Write --loglevel instead of -loglevel."),
+        ("worker -loglevel info", "no option -loglevel (", "Write --loglevel instead of -loglevel."),
+        ("worker —concurrency=4", "—concurrency=4", "Write --concurrency=4, with hyphens"),
+        ("worker –c 4", "–c", "Write -c, with hyphens"),
+        ("worker,beat", "no command worker,beat", "worker and beat"),
+    ],
+)
+def test_a_word_that_no_celery_5_takes_is_critical_with_what_was_meant(tmp_path, words, title, fix):
+    """Shortened names, one dash for two, dashes of a word processor, two sub-commands in one."""
+    told = judged(tmp_path, HEALTHY.replace("worker -l info -c 4", words, 1))
+    one = told.diagnosis.findings[0]
+    assert one.severity == "critical" and title in one.title and fix in one.remedy.summary
+    assert sum(other.code.startswith("CMD") for other in told.diagnosis.findings) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "fix"),
+    [
+        ("celery -l info -A shop worker", "Write -l behind worker"),
+        ("celery worker --app=shop", "Write --app before worker"),
+        ("celery -A shop worker -c=4", "Write -c 4: behind a single dash stands no equals sign."),
+        ("celery -A shop worker --disable-prefetch", "only Celery 5.6 to 5.7 has it"),
+    ],
+)
+def test_the_fix_says_where_a_word_belongs(tmp_path, words, fix):
+    """Before or behind the sub-command, which versions have it, and how a value is written."""
+    told = judged(tmp_path, HEALTHY.replace("celery -A shop worker -l info -c 4", words))
+    (one,) = [one for one in told.diagnosis.findings if one.code == "CMD001"]
+    assert fix in one.remedy.summary
+
+
+def test_help_is_no_worker_without_an_application(tmp_path):
+    """It prints and ends."""
+    assert not found(judged(tmp_path, HEALTHY.replace("-A shop worker -l info -c 4", "worker --help")))
+
+
+def test_only_what_comes_back_for_ever_without_a_sub_command_is_a_warning(tmp_path):
+    """`celery -A shop` prints its help: with a restart policy for ever, else it may be meant so."""
+    bare = HEALTHY.replace("celery -A shop worker -l info -c 4", "celery -A shop")
+    assert found(judged(tmp_path / "again", bare))["CMD002"] == "warning"
+    once = bare.replace("restart: always", "restart: 'no'")
+    assert found(judged(tmp_path / "once", once))["CMD002"] == "notice"
+
+
+def test_a_shell_line_without_a_shell_is_told_once(tmp_path):
+    """One finding for all the words that are nonsense behind the operator."""
+    for number, words in enumerate(("-l info && echo a", "-l info | tee /x", "-l info; celery -A shop beat")):
+        told = judged(tmp_path / str(number), HEALTHY.replace("-l info -c 4", words))
+        assert found(told) == {"CMD010": "critical"}, words
+        assert "sh -c 'celery -A shop worker" in told.diagnosis.findings[0].remedy.summary

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from itertools import pairwise
 
 import pytest
 from linted import HEALTHY, found, judged
@@ -235,3 +236,105 @@ def test_a_file_beside_one_with_services_needs_none_of_its_own(tmp_path):
     files = {"docker-compose.yml": "services: {a: {image: b}}\n", "n.yml": "networks: {a: {}}\n"}
     told = judged(tmp_path, files, *files)
     assert told.verdict == "ok" and told.unreadable == ()
+
+
+#: What `docker compose config` 2.26.1 refuses (exit code 15), below `services.w`, and what it takes.
+REFUSED = [
+    ("command: 3", "command is a number"),
+    ("command: [celery, -A, shop, worker, -c, 4]", "a member of command is a number"),
+    ("restart: true", "restart is a truth value"),
+    ("user: 1000", "user is a number"),
+    ("enviroment: {A: b}", "there is no property enviroment"),
+    ("container-name: w", "there is no property container-name"),
+    ("environment:\n      - A: b", "a member of environment is a mapping"),
+    ("environment: A=b", "environment is a text"),
+    ("depends_on: redis", "depends_on is a text"),
+    ("depends_on: {v: service_healthy}", "depends_on.v is no mapping"),
+    ("depends_on: {v: {condition: healthy}}", "there is no condition healthy"),
+    ("ports: 80:80", "ports is a text"),
+    ("volumes: ./a:/b", "volumes is a text"),
+    ("env_file: {a: b}", "env_file is a mapping"),
+    ("stop_grace_period: 30", "stop_grace_period is a number"),
+    ("healthcheck: {test: x, start-period: 3s}", "there is no property healthcheck.start-period"),
+    ("healthcheck: {test: [celery, ping]}", "begins with celery"),
+    ("healthcheck: {test: x, interval: 30}", "healthcheck.interval is a number"),
+    ("extends: nowhere", "has no service nowhere"),
+]
+TAKEN = [
+    "restart: no",
+    "command: '3'",
+    "environment: {A: true, B: 3}",
+    "depends_on: {v: {condition: service_started}}",
+    "ports: [80, '81:81']",
+    "cpus: 0.5",
+    "healthcheck: {test: x, interval: 30s, retries: 3}",
+    "x-anything: [1]",
+]
+
+
+@pytest.mark.parametrize(("line", "why"), REFUSED)
+def test_what_compose_refuses_is_critical_with_its_line(tmp_path, line, why):
+    """Each was given to the real Compose."""
+    told = judged(tmp_path, f"services:\n  v: {{image: x}}\n  w:\n    image: x\n    {line}\n")
+    (one,) = [one for one in told.diagnosis.findings if one.code == "CMP013"]
+    assert one.severity == "critical" and why in one.title and one.proof[0].line in (5, 6)
+
+
+@pytest.mark.parametrize("line", TAKEN)
+def test_what_compose_takes_is_quiet(tmp_path, line):
+    """Each was given to the real Compose."""
+    told = judged(tmp_path, f"services:\n  v: {{image: x}}\n  w:\n    image: x\n    {line}\n")
+    assert "CMP013" not in found(told)
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("line", [line for line, _ in REFUSED] + TAKEN)
+def test_compose_itself_says_the_same(tmp_path, line):
+    """`docker compose config` refuses what is told and takes what is quiet."""
+    file = tmp_path / "compose.yml"
+    file.write_text(f"services:\n  v: {{image: x}}\n  w:\n    image: x\n    {line}\n")
+    command = ["docker", "compose", "-f", str(file), "config", "--quiet"]
+    refused = subprocess.run(command, capture_output=True).returncode != 0
+    assert refused is (line not in TAKEN)
+
+
+def test_a_service_beside_services_is_told(tmp_path):
+    """An indentation that is lost."""
+    told = judged(tmp_path, HEALTHY + "beat:\n  image: shop\n")
+    (one,) = [one for one in told.diagnosis.findings if one.code == "CMP013"]
+    assert "stands beside services" in one.title and "Indent beat" in one.remedy.summary
+
+
+def test_a_circle_of_extends_is_told(tmp_path):
+    """Compose: "Circular reference"."""
+    text = "services:\n  a: {image: x, extends: b}\n  b: {image: x, extends: {service: a}}\n"
+    told = judged(tmp_path, text)
+    assert found(told)["CMP013"] == "critical" and "in a circle" in told.diagnosis.findings[0].title
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("services:\n  w: &a\n    image: x\n    x-y: *a\n", "a circle (line 4)"),
+        (
+            "x-a: &a [1,2,3,4,5,6,7,8]\n"
+            + "".join(f"x-{n}: &{n} [{','.join(['*' + p] * 8)}]\n" for p, n in pairwise("abcdefghi"))
+            + "services: {w: {image: x}}\n",
+            "its aliases come to more than",
+        ),
+    ],
+)
+def test_aliases_in_circles_and_bombs_are_named(tmp_path, text, why):
+    """Compose refuses both; here the file is said to be unreadable, with the line."""
+    told = judged(tmp_path, text)
+    assert told.verdict == "unknown" and why in told.unreadable[0][1]
+
+
+def test_a_file_in_windows_unicode_is_read(tmp_path):
+    """UTF-16 with its mark, as Notepad writes it and Compose reads it; without the mark it is named."""
+    file = tmp_path / "docker-compose.yml"
+    text = HEALTHY.replace("-c 4", "--concurency 4")
+    file.write_bytes(text.encode("utf-16"))
+    assert found(lint([str(file)])) == {"CMD001": "critical"}
+    file.write_bytes(text.encode("utf-16-le"))
+    assert "UTF-16" in lint([str(file)]).unreadable[0][1]

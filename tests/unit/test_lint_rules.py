@@ -38,6 +38,15 @@ def requirements(text: str, compose: str = BUILT) -> dict[str, str]:
     return {"docker-compose.yml": compose, "Dockerfile": "FROM python:3.12\n", "requirements.txt": text}
 
 
+RABBIT = """
+services:
+  mq: {image: rabbitmq:4, environment: {RABBITMQ_DEFAULT_USER: shop, RABBITMQ_DEFAULT_PASS: geheim99}}
+  worker:
+    image: shop
+    restart: always
+    command: celery -A shop worker
+    environment: {CELERY_BROKER_URL: "amqp://shop:%s@mq:5672//"}
+"""
 FLOWER = BUILT + "  flower: {build: ., command: celery -A shop flower, restart: always}\n"
 OFFICIAL = HEALTHY + "  flower: {image: mher/flower, restart: always, command: %s}\n"
 #: code, severity, a project where it fires, the same one mended
@@ -50,7 +59,37 @@ CASES = [
         requirements("celery\nredis\nflower\n", FLOWER),
     ),
     ("CMD002", "critical", HEALTHY.replace("shop worker", "shop wroker"), HEALTHY),
-    ("CMD003", "warning", HEALTHY.replace("-A shop", "-A shop/tasks.py"), HEALTHY),
+    ("CMD003", "critical", HEALTHY.replace("-A shop", "-A shop/tasks.py"), HEALTHY),
+    ("CMD003", "warning", HEALTHY.replace("-A shop", "-A=shop"), HEALTHY),
+    (
+        "CMD003",
+        "critical",
+        requirements("celery==5.6.3\nredis\n", BUILT.replace("-A shop", "-A=shop")),
+        requirements("celery==4.4.7\nredis\n", BUILT.replace("-A shop", "-A=shop")),
+    ),
+    ("CMD001", "warning", HEALTHY.replace("-c 4", "-Q=celery"), HEALTHY.replace("-c 4", "-Q celery")),
+    ("CMD005", "critical", HEALTHY.replace("celery -A", "Celery -A"), HEALTHY),
+    ("CMD010", "critical", HEALTHY.replace("celery -A", "sh -c celery -A"), HEALTHY),
+    (
+        "CMD010",
+        "critical",
+        HEALTHY.replace("-c 4", "-c 4 && echo ended"),
+        HEALTHY.replace("celery -A shop worker -l info -c 4", "sh -c 'celery -A shop worker && echo ended'"),
+    ),
+    (
+        "CMD010",
+        "critical",
+        HEALTHY.replace("celery -A", "python manage.py migrate; celery -A"),
+        HEALTHY.replace(
+            "celery -A shop worker -l info -c 4", "sh -c 'python manage.py migrate; celery -A shop worker'"
+        ),
+    ),
+    (
+        "CMD010",
+        "notice",
+        HEALTHY.replace("celery -A", "./run.sh migrate && celery -A"),
+        HEALTHY.replace("celery -A", "./run.sh celery -A"),
+    ),
     ("CMD005", "warning", OFFICIAL % "flower --port=5555", OFFICIAL % "celery flower --port=5555"),
     (
         "CMD005",
@@ -69,6 +108,37 @@ CASES = [
         "critical",
         OFFICIAL.replace("flower,", "flower:2.2.0,") % "celery flower --broker_api=rabbit:15672",
         OFFICIAL.replace("flower,", "flower:2.1.0,") % "celery flower --broker_api=rabbit:15672",
+    ),
+    (
+        "CMD006",
+        "warning",
+        OFFICIAL.replace("flower,", "flower:2.0,") % "celery flower --broker=redis://redis:6379/0",
+        OFFICIAL.replace("flower,", "flower:2.0,") % "celery --broker=redis://redis:6379/0 flower",
+    ),
+    (
+        "URL005",
+        "warning",
+        HEALTHY.replace("redis:7}", "redis:7, ports: ['6380:6379']}").replace("//redis:6379", "//redis:6380"),
+        HEALTHY.replace("redis:7}", "redis:7, command: --port 6380}").replace("//redis:6379", "//redis:6380"),
+    ),
+    ("URL005", "warning", (SQL % "shop").replace("5432", "5433"), SQL % "shop"),
+    ("URL004", "warning", (SQL % "shop").replace("postgres:x@", "postgres:other@"), SQL % "shop"),
+    ("URL004", "warning", RABBIT % "other", RABBIT % "geheim99"),
+    (
+        "CMP012",
+        "warning",
+        worker("depends_on: {redis: {condition: service_healthy}}"),
+        worker("depends_on: {redis: {condition: service_healthy}}").replace(
+            "redis:7}", "redis:7, healthcheck: {test: redis-cli ping}}"
+        ),
+    ),
+    (
+        "CMP012",
+        "warning",
+        worker("depends_on: {redis: {condition: service_healthy}}").replace(
+            "redis:7}", "own, healthcheck: {disable: true}}"
+        ),
+        worker("depends_on: {redis: {condition: service_healthy}}").replace("redis:7}", "own}"),
     ),
     ("URL001", "critical", HEALTHY.replace("redis://redis:6379", "redsi://redis:6379"), HEALTHY),
     (
@@ -186,6 +256,8 @@ CASES = [
             "celery -A shop worker -l info -c 4", "sh -c 'celery multi start w1 -A shop; sleep inf'"
         ),
     ),
+    ("CMP013", "critical", worker("enviroment: {A: b}"), worker("expose: ['80']")),
+    ("CMP013", "warning", worker("newest_thing: 1"), worker("x-newest-thing: 1")),
     ("CMP010", "critical", worker("labels: {a: '${X'}").replace("-c 4", "-c ${X"), HEALTHY),
 ]
 

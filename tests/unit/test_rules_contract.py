@@ -62,6 +62,7 @@ GIVEN_OUT = {
     "CMD007": "app-not-named",
     "CMD008": "entrypoint-swallows-command",
     "CMD009": "app-not-readable",
+    "CMD010": "shell-line-broken",
     "CMD050": "root-with-pickle",
     "CMD051": "user-unknown",
     "CMD052": "exec-format",

@@ -291,6 +291,7 @@ class Reading:
             else:
                 message = f"unrecognized arguments: {' '.join(left)}"
                 meant = refusals.hyphened(str(word))
+                skip = bool(meant) and "=" not in word
                 self._add(Problem("unexpected_argument", str(word), message, meant, place), REFUSED)
 
 

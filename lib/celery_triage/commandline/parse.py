@@ -201,6 +201,5 @@ class _Reading:
             return "help"  # a group without a sub-command of its own
         self.facts["positional"] = tuple(word for _, word in level.rest)
         if name in ("worker", "beat"):
-            extra = map(refusals.extra_configuration, level.rest)
-            self.problems += [problem for problem in extra if problem is not None]
+            self.problems += refusals.extra_configuration(level.rest)
         return "help" if level.help_asked else ""

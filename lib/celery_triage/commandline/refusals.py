@@ -239,19 +239,26 @@ def surplus(command: click.Command, words: list[tuple[int, str]]) -> list[tuple[
     return places(left, words)
 
 
-def extra_configuration(word: tuple[int, str]) -> Problem | None:
+def extra_configuration(words: list[tuple[int, str]]) -> list[Problem]:
     """``worker`` and ``beat`` read surplus words as settings, ``key=value``; others end them with exit code
-    2.
+    2. The word behind an option with a wrong dash is its value.
 
     Source: ``celery.loaders.base.BaseLoader.cmdline_config_parser``, 5.0 to 5.7.
     """
-    index, text = word
-    if "=" in text and "_" in text.split("=", 1)[0].replace(".", "_"):
-        return None
-    return Problem(
-        "unexpected_argument",
-        text,
-        "Unable to parse extra configuration from command line.",
-        hyphened(text),
-        index,
-    )
+    problems: list[Problem] = []
+    for index, text in words:
+        if "=" in text and "_" in text.split("=", 1)[0].replace(".", "_") and not hyphened(text):
+            continue
+        before = problems[-1] if problems else None
+        if before is not None and before.candidates and before.index == index - 1 and "=" not in before.token:
+            continue
+        problems.append(
+            Problem(
+                "unexpected_argument",
+                text,
+                "Unable to parse extra configuration from command line.",
+                hyphened(text),
+                index,
+            )
+        )
+    return problems

@@ -62,7 +62,7 @@ ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\+?=")
 #: What a shell obeys and every other program takes as a word.
 _OPERATORS = frozenset(("&&", "||", "|", "|&", ";", "&", ">", ">>", "<", "2>", "2>&1", "1>&2", "&>", ">&2"))
 #: Programs that read such words themselves, as a shell does.
-_READ_THEM = frozenset((*SHELLS, "eval", "find", "xargs", "env", "parallel"))
+_READ_THEM = frozenset((*SHELLS, "eval", "find", "xargs", "env", "parallel", "su", "runuser", "flock"))
 #: Takes the next wrapper off; the number is how many are off already.
 Strip = Callable[[Unwrapped, int], Unwrapped]
 
@@ -77,7 +77,7 @@ def positional(script: str, words: list[str]) -> str:
 def unread(words: Sequence[str]) -> str:
     """The first word of a command without a shell that only a shell would obey; empty where there is none."""
     for word in words:
-        if word.rsplit("/", 1)[-1] in _READ_THEM or word in ("-c", "--command"):
+        if word.rsplit("/", 1)[-1] in _READ_THEM:
             return ""
         if word in _OPERATORS or (word.endswith(";") and len(word) > 1):
             return word

@@ -231,6 +231,8 @@ def _is_script(name: str, argv: tuple[str, ...]) -> bool:
 
 def _script_path(so_far: Unwrapped, name: str, depth: int) -> Unwrapped:
     argv = so_far.argv or ()
+    if name == "manage.py":
+        return cannot(so_far, f"{' '.join(argv[:2])}: the project's own command, not Celery's")
     return _behind_script(replace(so_far, wrappers=(*so_far.wrappers, argv[0])), argv[0], argv[1:], depth)
 
 
