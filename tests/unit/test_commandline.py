@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from celery_triage.commandline import parse, tables, unwrap, versions
+from celery_triage.commandline import composewords, parse, tables, unwrap, versions
 from celery_triage.commandline.alike import Alike
 from celery_triage.commandline.extract import RELEASES, dump
 
@@ -373,3 +375,80 @@ def test_versions_that_read_a_command_alike_share_what_they_read() -> None:
 def test_queues_that_a_shell_fills_in_are_still_a_list() -> None:
     """`sh -c "celery worker -Q $QUEUE"`: one name, not its letters."""
     assert parse("celery -A a worker -Q $QUEUE,b".split(), expands=True).options["queues"] == ["$QUEUE", "b"]
+
+
+#: Texts of a `command` and the words that `docker compose config` 2.26.1 made of them; None: refused.
+COMPOSE_WORDS = [
+    ("celery worker && echo a", ["celery", "worker"]),
+    ("a b;c d", ["a", "b"]),
+    ("a | tee x", ["a"]),
+    ("a > /dev/null 2>&1", ["a"]),
+    ('a 2"3">b c', ["a"]),
+    ("a b2>c", ["a", "b2"]),
+    ('a "x;y" z', ["a", "x;y", "z"]),
+    ("a 'x && y' z", ["a", "x && y", "z"]),
+    ("a x\\;y z", ["a", "x;y", "z"]),
+    ("a #b {c} ~ *", ["a", "#b", "{c}", "~", "*"]),
+    ("a '' b", ["a", "", "b"]),
+    ('a x"y z"w', ["a", "xy zw"]),
+    ("a `x;y` z", ["a", "`x;y`", "z"]),
+    ("a $(x; y) z", ["a", "$(x; y)", "z"]),
+    ('a "b(c)" d', ["a", "b(c)", "d"]),
+    ("&& a", []),
+    ("a (b) c", None),
+    ("a )b", None),
+    ("a 'b", None),
+    ("a b\\", None),
+]
+
+
+@pytest.mark.parametrize(("text", "words"), COMPOSE_WORDS)
+def test_a_text_is_split_as_compose_splits_it(text: str, words: list[str] | None) -> None:
+    """It stops at the first operator of a shell; each was given to the real Compose."""
+    if words is None:
+        with pytest.raises(composewords.Refused):
+            composewords.split(text)
+    else:
+        assert composewords.split(text)[0] == words
+
+
+@pytest.mark.docker
+def test_compose_itself_splits_random_texts_alike(tmp_path) -> None:
+    """Quotes, brackets, backslashes and operators in any order (700 others were tried once without a
+    difference)."""
+    signs = [*"a2'\"\\`$()  ;&|><n", "x y", "$("]
+    chance = random.Random(4)
+    for _ in range(60):
+        text = "".join(chance.choice(signs) for _ in range(chance.randint(2, 9)))
+        if not text.strip():
+            continue
+        file = tmp_path / "compose.yml"
+        file.write_text(json.dumps({"services": {"w": {"image": "x", "command": text.replace("$", "$$")}}}))
+        command = ["docker", "compose", "-f", str(file), "config", "--format", "json"]
+        done = subprocess.run(command, capture_output=True, text=True)
+        try:
+            words = composewords.split(text)[0]
+        except composewords.Refused:
+            assert "invalid command line string" in done.stderr, text
+        else:
+            told = json.loads(done.stdout)["services"]["w"]["command"] or []
+            assert [word.replace("$$", "$") for word in told] == words, text
+
+
+@pytest.mark.parametrize(
+    ("line", "lost", "operator"),
+    [
+        (["sh", "-c", "celery", "-A", "shop", "worker"], ("-A", "shop", "worker"), ""),
+        (["sh", "-c", 'exec "$@"', "--", "celery", "worker"], (), ""),
+        (["sh", "-c", "celery worker"], (), ""),
+        (["celery", "-A", "shop", "worker", "&&", "x"], (), "&&"),
+        (["./wait.sh;", "celery", "worker"], (), "./wait.sh;"),
+        (["sh", "-c", "a", "&&", "celery"], ("&&", "celery"), ""),
+        (["find", "/x", "-exec", "rm", "{}", ";"], (), ""),
+        (["celery", "-A", "shop", "worker", "-c", "4"], (), ""),
+    ],
+)
+def test_words_that_no_shell_reads_are_told(line: list[str], lost: tuple, operator: str) -> None:
+    """Behind `sh -c word`, and operators outside of any shell."""
+    read = unwrap(line)
+    assert (read.lost, read.operator) == (lost, operator)

@@ -221,8 +221,21 @@ def test_only_what_comes_back_for_ever_without_a_sub_command_is_a_warning(tmp_pa
 
 
 def test_a_shell_line_without_a_shell_is_told_once(tmp_path):
-    """One finding for all the words that are nonsense behind the operator."""
-    for number, words in enumerate(("-l info && echo a", "-l info | tee /x", "-l info; celery -A shop beat")):
-        told = judged(tmp_path / str(number), HEALTHY.replace("-l info -c 4", words))
+    """In a list one finding for all the words that are nonsense behind the operator."""
+    for number, words in enumerate(('"&&", echo, a, b', '"|", tee, /x', '"2>&1"')):
+        command = f"[celery, -A, shop, worker, {words}]"
+        told = judged(tmp_path / str(number), HEALTHY.replace("celery -A shop worker -l info -c 4", command))
         assert found(told) == {"CMD010": "critical"}, words
         assert "sh -c 'celery -A shop worker" in told.diagnosis.findings[0].remedy.summary
+
+
+def test_what_compose_drops_of_a_text_is_told_and_the_rest_judged(tmp_path):
+    """A worker behind the operator never starts; a log that goes nowhere is a notice."""
+    words = "python manage.py migrate && celery -A shop worker"
+    told = judged(tmp_path / "a", HEALTHY.replace("celery -A shop worker -l info -c 4", words))
+    assert found(told) == {"CMD010": "critical"}
+    one = told.diagnosis.findings[0]
+    assert "drops && celery -A shop worker; it runs only python manage.py migrate" in one.title
+    assert f"sh -c '{words}'" in one.remedy.summary
+    told = judged(tmp_path / "b", HEALTHY.replace("-c 4", "--concurency 4 > /log"))
+    assert found(told) == {"CMD001": "critical", "CMD010": "notice"}

@@ -73,7 +73,7 @@ CASES = [
     (
         "CMD010",
         "critical",
-        HEALTHY.replace("-c 4", "-c 4 && echo ended"),
+        HEALTHY.replace("celery -A shop worker -l info -c 4", '[celery, -A, shop, worker, "&&", echo, a]'),
         HEALTHY.replace("celery -A shop worker -l info -c 4", "sh -c 'celery -A shop worker && echo ended'"),
     ),
     (
@@ -87,8 +87,17 @@ CASES = [
     (
         "CMD010",
         "notice",
-        HEALTHY.replace("celery -A", "./run.sh migrate && celery -A"),
-        HEALTHY.replace("celery -A", "./run.sh celery -A"),
+        HEALTHY.replace("celery -A shop worker -l info -c 4", '[./run.sh, migrate, "&&", celery, worker]'),
+        HEALTHY.replace("celery -A shop worker -l info -c 4", "[./run.sh, celery, -A, shop, worker]"),
+    ),
+    ("CMD010", "notice", HEALTHY.replace("-c 4", "-c 4 | tee /log"), HEALTHY),
+    (
+        "CMD010",
+        "warning",
+        HEALTHY.replace("-c 4", "-c 4 & celery -A shop beat"),
+        HEALTHY.replace(
+            "celery -A shop worker -l info -c 4", "sh -c 'celery -A shop worker & celery -A shop beat'"
+        ),
     ),
     ("CMD005", "warning", OFFICIAL % "flower --port=5555", OFFICIAL % "celery flower --port=5555"),
     (

@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from celery_triage.commandline import composewords
 from celery_triage.lint import variables
 from celery_triage.lint.dockerfile import Dockerfile, dockerfile_of
 from celery_triage.lint.merging import named, names
@@ -30,7 +30,9 @@ _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6}
 class Known:
     """What is known of one service beside its container. ``env_at``: where each variable stands (env files:
     their own name); ``env_sure``: variables whose value no environment can change; ``env_missing``: why
-    further variables may be set; ``node``: the merged service; ``count``: how many containers of it run."""
+    further variables may be set; ``node``: the merged service; ``count``: how many containers of it run;
+    ``dropped``: what Compose leaves out of a command that is one text; ``unsplit``: the key whose text it
+    refuses, with the reason."""
 
     node: Node
     env_at: dict[str, Node] = field(default_factory=dict)
@@ -39,6 +41,8 @@ class Known:
     docker: Dockerfile | None = None
     profiles: frozenset[str] = frozenset()
     count: int = 1
+    dropped: str = ""
+    unsplit: tuple[str, str] = ("", "")
 
 
 def containers(project: Project) -> tuple[dict[str, Any], dict[str, Known]]:
@@ -67,7 +71,7 @@ def _item(project: Project, name: str, node: Node, known: Known, aliases: set[st
     known.profiles = frozenset(filter(None, map(project.text, (node.get("profiles") or _none()).items())))
     known.count = _count(project, node)
     identity = hashlib.sha256(name.encode()).hexdigest()[:12]
-    entrypoint, cmd = _words(project, node.get("entrypoint")), _words(project, node.get("command"))
+    entrypoint, cmd = (_words(project, node, known, key) for key in ("entrypoint", "command"))
     if known.docker is not None:
         cmd = known.docker.cmd if cmd is None and entrypoint is None else cmd
         entrypoint = known.docker.entrypoint if entrypoint is None else entrypoint
@@ -105,18 +109,22 @@ def _none() -> Node:
     return Node(None, "", 0)
 
 
-def _words(project: Project, node: Node | None) -> list[str] | None:
+def _words(project: Project, service: Node, known: Known, key: str) -> list[str] | None:
     """A command: a list as it stands, a text split as Compose splits it (no shell). None where it is not
     set."""
+    node = service.get(key)
     if node is None or node.value is None:
         return None
     if isinstance(node.value, list):
         return [project.written(item) for item in node.value]
     text = project.written(node)
     try:
-        return shlex.split(text)
-    except ValueError:
-        return text.split()
+        words, rest = composewords.split(text)
+    except composewords.Refused as error:
+        known.unsplit = (key, str(error))
+        return None
+    known.dropped = known.dropped or rest
+    return words
 
 
 def _hosts(node: Node) -> dict[str, Node]:

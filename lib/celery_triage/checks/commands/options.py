@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from celery_triage.checks.commands.quoting import after_operator
+from celery_triage.checks.commands.quoting import after_operator, broken
 from celery_triage.checks.commands.shared import (
     DEATHS,
     REFUSED,
@@ -94,7 +94,8 @@ def unknown_option(look: Look) -> Iterator[Finding]:
             groups.setdefault(key, []).append((service, problem))
     for (name, option, _), found in groups.items():
         yield _refused_option(look, name, option, found)
-    yield from reported(look, {service.label for found in groups.values() for service, _ in found})
+    told = {service.label for found in groups.values() for service, _ in found}
+    yield from reported(look, told | {service.label for service in look.members if broken(service)})
     yield from healed(look)
 
 

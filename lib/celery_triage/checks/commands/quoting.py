@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from celery_triage.checks.commands.shared import DEATHS, REFUSED, not_placed
 from celery_triage.checks.registry import Look, Prediction, check
 from celery_triage.checks.words import listed, shown
-from celery_triage.commandline import Problem, Unwrapped
+from celery_triage.commandline import Problem, Unwrapped, composewords
 from celery_triage.commandline.unwrapped import CELERY, base
 from celery_triage.lives import Life
 from celery_triage.model import Finding, Proof, Remedy
@@ -81,8 +81,9 @@ def shell_line_broken(look: Look) -> Iterator[Finding]:
 
     ## Why
     Compose splits a `command` into words and starts the first one; it starts no shell. `celery` alone prints
-    its help and ends with exit code 0 (Celery 4: 64); an operator is a word that Celery refuses (exit code
-    2), and what stands behind it never runs: `migrate && celery worker` only migrates, at best.
+    its help and ends with exit code 0 (Celery 4: 64). Of a command that is one text Compose v2 drops all from
+    the first operator on, without a word (measured, 2.26.1): `migrate && celery worker` only migrates, and
+    ends with exit code 0. In a list an operator is a word, which Celery refuses (exit code 2).
 
     ## Looks like
     Celery's help, `Usage: celery [OPTIONS] COMMAND [ARGS]...`, again and again, with `Restarting (0)`; or
@@ -103,9 +104,16 @@ def shell_line_broken(look: Look) -> Iterator[Finding]:
     groups: dict[tuple[str, str], list[Service]] = {}
     for service in look.members:
         kind = broken(service)
-        if not kind or look.course(service).past("subcommand") or not _over(look, service):
+        rest = "" if kind else dropped(look, service)
+        step = "options" if kind == "unread" else "subcommand"
+        if not (kind or rest) or look.course(service).past(step) or not _over(look, service):
             continue
-        groups.setdefault((kind, sentence(service)), []).append(service)
+        if rest:
+            kept = shown(" ".join(written(service)), 60)
+            what = f"Compose starts no shell and drops {shown(rest, 60)}, so only {kept} runs"
+            groups.setdefault(("dropped", what), []).append(service)
+        else:
+            groups.setdefault((kind, sentence(service)), []).append(service)
     for (kind, what), services in groups.items():
         ends = [_ended(look, service, kind) for service in services]
         proof = []
@@ -116,12 +124,34 @@ def shell_line_broken(look: Look) -> Iterator[Finding]:
         yield look.finding(
             f"{listed([one.label for one in services])} cannot work: {what}",
             services=tuple(one.label for one in services),
-            object=services[0].unwrapped.operator if kind == "unread" else services[0].unwrapped.lost[0],
+            object=_object(look, kind, services[0]),
             certainty="confirmed" if all(ends) else "inferred",
             proof=proof,
             remedy=_remedy(look, kind, services),
             verify=alive(services),
         )
+
+
+def dropped(look: Look, service: Service) -> str:
+    """What Compose drops of the command that its file has for this service, where Celery is in it and not in
+    what is left; empty where that is not so, or where the container runs other words."""
+    described = ((look.data("compose") or {}).get("services") or {}).get(service.item.get("service") or "")
+    nodes = (described or {}).get("command") or ()
+    value = nodes[-1].get("value") if nodes else None
+    if not isinstance(value, str) or service.unwrapped.is_celery:
+        return ""
+    try:
+        words, rest = composewords.split(value.replace("$$", "$"))
+    except composewords.Refused:
+        return ""
+    same = words == list(service.item.get("cmd") or ())
+    return rest.strip() if same and any(base(word) in CELERY for word in rest.split()) else ""
+
+
+def _object(look: Look, kind: str, service: Service) -> str:
+    if kind == "dropped":
+        return dropped(look, service).split()[0]
+    return service.unwrapped.operator if kind == "unread" else service.unwrapped.lost[0]
 
 
 def _over(look: Look, service: Service) -> list[Life]:
@@ -162,8 +192,9 @@ def _remedy(look: Look, kind: str, services: Sequence[Service]) -> Remedy:
         where = not_placed(changed) if places else "where the command is set"
         summary = f"Write the whole line as one word, {whole(services[0])}, {where}; or leave the shell out."
         return Remedy("manual", summary, changed.texts, commands, risk=risk)
-    summary = (
-        f"Write the line as one word for a shell, {whole(services[0])}, with exec before the program that "
-        f"stays."
-    )
+    line = whole(services[0])
+    if kind == "dropped":
+        text = " ".join([*written(services[0]), dropped(look, services[0])])
+        line = "sh -c " + shown(shlex.quote(text), _SHOWN)
+    summary = f"Write the line as one word for a shell, {line}, with exec before the program that stays."
     return Remedy("manual", summary, commands=commands, risk=risk)

@@ -83,6 +83,8 @@ def _unreadable(subject: Subject, service: Service) -> None:
     elif not why and any(base(word) in CELERY for word in told):
         why = f"what {shown(service.argv[0], 40)} does with the words behind it is not known"
         subject.note(service.label, why, "CMD001", "CMD002")
+    elif subject.known[service.label].unsplit[0]:
+        return  # CMP013 tells it
     elif service.is_celery and not service.argv and subject.known[service.label].docker is None:
         subject.note(service.label, "its command is the image's own, which is not here", "CMD001", "CMD002")
 

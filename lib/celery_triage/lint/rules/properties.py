@@ -100,6 +100,11 @@ def refused(subject: Subject) -> Iterator[Finding]:
         if project.legacy or not isinstance(node.value, dict):
             continue
         told += _of_service(subject, name, node)
+    for service in subject.services:
+        key, why = subject.known[service.label].unsplit
+        if key:
+            at, fix = subject.node(service, key), "Close it, or write the command as a list."
+            told.append((service.label, key, at, f"{key} cannot be split: {why}", fix, "critical"))
     for name, at, why in project.broken:
         told.append((name, "extends", at, why, "Correct the name of the service in extends.", "critical"))
     several = list(dict.fromkeys(told))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 
 from celery_triage.checks.commands.quoting import broken, sentence, whole, written
-from celery_triage.checks.words import listed
+from celery_triage.checks.words import listed, shown
+from celery_triage.commandline import unwrap
 from celery_triage.lint.rules.registry import found, static
 from celery_triage.lint.subject import Subject
 from celery_triage.model import Finding
@@ -37,6 +39,41 @@ def shell_line(subject: Subject) -> Iterator[Finding]:
             + (" Or leave the shell out." if kind == "lost" else ""),
             detail=f"Compose starts no shell by itself. It runs: {_first(services[0])}.",
         )
+
+
+@static("CMD010", "shell-line-broken", "critical")
+def dropped(subject: Subject) -> Iterator[Finding]:
+    """What Compose v2 drops from a command that is one text: all behind the first operator of a shell."""
+    for service in subject.services:
+        rest = subject.known[service.label].dropped
+        if not rest:
+            continue
+        told = unwrap(f"true {rest}")
+        behind = told.is_celery or "celery" in rest.split()
+        if not (behind or service.unwrapped.is_celery):
+            continue
+        lost = behind and not service.unwrapped.is_celery
+        kept = shown(" ".join(written(service)), 60)
+        word = rest.split()[0]
+        yield found(
+            subject,
+            "CMD010",
+            "shell-line-broken",
+            "critical" if lost else "warning" if behind else "notice",
+            f"{service.label}: Compose starts no shell and drops {shown(rest.strip(), 60)}; it runs only "
+            f"{kept}",
+            [subject.command_node(service, word)],
+            services=[service],
+            thing=word,
+            fix=f"Write the line as one word for a shell: sh -c {_quoted(kept, rest)}."
+            if behind
+            else f"Take {word} and what follows it out, or write the line as one word for sh -c.",
+            detail="docker-compose v1 handed these words on to the program instead.",
+        )
+
+
+def _quoted(kept: str, rest: str) -> str:
+    return shown(shlex.quote(f"{kept.removeprefix('sh -c ')} {rest.strip()}"), 120)
 
 
 def _why(service: Service) -> str:
