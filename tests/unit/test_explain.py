@@ -332,6 +332,32 @@ def test_hostile_logs_are_read_in_bounded_memory(kind: str) -> None:
     assert reader.returncode in (0, 3) and reader.stderr == "" and reader.stdout
 
 
+@pytest.mark.parametrize(
+    ("rest", "verdict"), [(b" Traceback (most recent call last)", "unknown"), (b" and nothing else", "ok")]
+)
+def test_a_line_that_was_not_read_to_its_end_leaves_the_verdict_open(rest, verdict) -> None:
+    """Where its rest may tell of trouble; within one piece of the input and over several."""
+    for length in (70_000, 3_000_000):
+        long = b"[2026-11-24 00:00:01,000: INFO/MainProcess] " + b"x" * length + rest
+        log = WORKER.encode() + b"\n" + long + b"\n" + WORKER.encode() + b"\n"
+        told = explain([("log", io.BytesIO(log))])
+        assert told.verdict == verdict, length
+        text = " ".join(line for line, _ in page(told))
+        assert "1 line is longer than 64 KiB; what stands behind" in text
+        assert ("may tell of trouble" in text) is (verdict == "unknown")
+
+
+@pytest.mark.parametrize("codec", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_a_log_in_windows_unicode_is_read(codec) -> None:
+    """With its mark or without."""
+    log = (
+        'Traceback (most recent call last):\n  File "x.py", line 1, in connect\n'
+        "redis.exceptions.ConnectionError: Error 111 connecting to redis:6379. Connection refused.\n"
+    )
+    told = explain([("log", io.BytesIO(log.encode(codec)))])
+    assert [one.code.code for one in told.judged.causes] == ["URL005"], told.judged.causes
+
+
 def test_the_page_says_what_is_only_quoted() -> None:
     """A known text in a task's own record is no cause, and the page says that it is there."""
     quote = (

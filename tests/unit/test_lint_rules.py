@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
+
 import pytest
 from linted import HEALTHY, found, judged
 
+from celery_triage.commandline import alike
 from celery_triage.lint.rules import STATIC
 
 PING = "healthcheck: {test: [CMD-SHELL, 'celery -A shop inspect ping%s'], timeout: 20s}"
@@ -305,3 +310,29 @@ def test_a_project_of_ten_thousand_services_is_judged_whole(tmp_path):
     told = judged(tmp_path, text + one.format(9999, url).replace("-Q", "--queue"))
     assert len(told.celery) == 10_000 and "w9999" in told.diagnosis.findings[0].services
     assert told.diagnosis.findings[0].code == "CMD001" and not told.unreadable
+
+
+def differing(count: int) -> str:
+    """So many workers, of which each has an option that no Celery knows."""
+    one = "  w{0}: {{image: shop, restart: always, command: celery -A shop worker --option-{0} 1}}\n"
+    return "services:\n" + "".join(one.format(number) for number in range(count))
+
+
+def test_of_too_many_differing_commands_the_rest_is_said_to_be_unread(tmp_path, monkeypatch):
+    """Each takes up to a tenth of a second, so their number is bounded; the verdict is open then."""
+    monkeypatch.setattr(alike, "MOST_SHAPES", 3)
+    told = judged(tmp_path, differing(5))
+    assert len([one for one in told.diagnosis.findings if one.code == "CMD001"]) == 3
+    assert "those from w3 on were not read" in told.unreadable[0][1] and told.verdict == "unknown"
+
+
+def test_lint_ends_when_it_is_told_to(tmp_path):
+    """SIGTERM ends it with 143 and a sentence, also within a rule."""
+    file = tmp_path / "compose.yml"
+    file.write_text(differing(3000))
+    command = [sys.executable, "-m", "celery_triage.cli", "lint", str(file)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    time.sleep(4)
+    process.terminate()
+    out, err = process.communicate(timeout=10)
+    assert process.returncode == 143 and out == "" and "told to stop" in err
