@@ -355,7 +355,7 @@ def test_a_log_in_windows_unicode_is_read(codec) -> None:
         "redis.exceptions.ConnectionError: Error 111 connecting to redis:6379. Connection refused.\n"
     )
     told = explain([("log", io.BytesIO(log.encode(codec)))])
-    assert [(one.code, one.object) for one in told.judged.findings] == [("URL005", "redis:6379")]
+    assert [(one.code, one.object) for one in told.judged.findings] == [("BRK001", "redis")]
 
 
 def test_the_page_says_what_is_only_quoted() -> None:
