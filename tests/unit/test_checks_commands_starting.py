@@ -281,6 +281,18 @@ def test_a_shell_that_takes_only_the_first_word_is_left_out():
     assert diagnose(running.life("email_worker", 10.0, None, lines=lines).evidence()).findings == ()
 
 
+def test_what_compose_dropped_is_read_from_the_file():
+    """The container only has the step before it, and ends well; its Compose file says what was meant."""
+    text = f"python manage.py migrate && celery -A {APP} worker --queues email_processing"
+    stack = Incident().command("email_worker", text).loop("email_worker", 0, ["No migrations to apply."])
+    found = only(stack.item("email_worker", cmd=["python", "manage.py", "migrate"]))
+    assert (found.name, found.object, found.certainty) == ("shell-line-broken", "&&", "confirmed")
+    assert f"sh -c '{text}'" in found.remedy.summary
+    assert any(proof.section == "compose" and text in proof.text for proof in found.proof)
+    other = stack.item("email_worker", cmd=["python", "manage.py", "check"])
+    assert "CMD010" not in {one.code for one in diagnose(other.evidence()).findings}
+
+
 def test_a_shells_operator_without_a_shell_is_one_finding():
     """Not one for each word behind it; the line is written out as one word for a shell."""
     found = only(operator())

@@ -16,7 +16,7 @@ from celery_triage.remedies import alive, changes, recreate
 from celery_triage.stack import Service
 
 #: Longer lines are shown cut.
-_SHOWN = 100
+_SHOWN = 300
 
 
 def broken(service: Service) -> str:
@@ -120,6 +120,8 @@ def shell_line_broken(look: Look) -> Iterator[Finding]:
         for service, end in zip(services, ends, strict=True):
             words = " ".join(shlex.quote(word) for word in written(service)[:16])
             proof.append(Proof("containers", f"{service.label}: {words}"))
+            if kind == "dropped":
+                proof.append(Proof("compose", f"{service.label}: {' '.join(_text(look, service).split())}"))
             proof += end
         yield look.finding(
             f"{listed([one.label for one in services])} cannot work: {what}",
@@ -135,17 +137,22 @@ def shell_line_broken(look: Look) -> Iterator[Finding]:
 def dropped(look: Look, service: Service) -> str:
     """What Compose drops of the command that its file has for this service, where Celery is in it and not in
     what is left; empty where that is not so, or where the container runs other words."""
-    described = ((look.data("compose") or {}).get("services") or {}).get(service.item.get("service") or "")
-    nodes = (described or {}).get("command") or ()
-    value = nodes[-1].get("value") if nodes else None
-    if not isinstance(value, str) or service.unwrapped.is_celery:
+    if service.unwrapped.is_celery:
         return ""
     try:
-        words, rest = composewords.split(value.replace("$$", "$"))
+        words, rest = composewords.split(_text(look, service).replace("$$", "$"))
     except composewords.Refused:
         return ""
     same = words == list(service.item.get("cmd") or ())
     return rest.strip() if same and any(base(word) in CELERY for word in rest.split()) else ""
+
+
+def _text(look: Look, service: Service) -> str:
+    """The command in the Compose file, where it is one text."""
+    described = ((look.data("compose") or {}).get("services") or {}).get(service.item.get("service") or "")
+    nodes = (described or {}).get("command") or ()
+    value = nodes[-1].get("value") if nodes else None
+    return value if isinstance(value, str) else ""
 
 
 def _object(look: Look, kind: str, service: Service) -> str:
