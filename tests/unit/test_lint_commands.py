@@ -207,6 +207,73 @@ def test_the_fix_says_where_a_word_belongs(tmp_path, words, fix):
     assert fix in one.remedy.summary
 
 
+def test_an_image_that_only_is_called_celery_says_no_version(tmp_path):
+    """The tag of a private image may mean anything; only the official image's is Celery's version."""
+    for image, severity in (("registry.example/billing/celery:5.2", "warning"), ("celery:5.2", "critical")):
+        text = HEALTHY.replace("image: shop", f"image: {image}").replace("-A shop worker", "worker -A shop")
+        assert found(judged(tmp_path / severity, text))["CMD001"] == severity
+
+
+@pytest.mark.parametrize(
+    ("docker", "told"),
+    [
+        ("RUN pip install celery==5.5.0rc3\n", "Celery 5.5, the version here"),
+        (
+            "ARG CELERY_VERSION=5.2.7\nRUN pip install celery==${CELERY_VERSION}\n",
+            "Celery 5.2, the version here",
+        ),
+        ("RUN pip install \\\n  # celery==5.3.0\n  celery==5.4.0\n", "Celery 5.4, the version here"),
+    ],
+)
+def test_the_dockerfiles_pin_is_read_as_it_is_meant(tmp_path, docker, told):
+    """Pre-releases, arguments with a default, comments between continued lines."""
+    files = {"docker-compose.yml": BUILT, "Dockerfile": f"FROM python:3.12\n{docker}"}
+    assert told in judged(tmp_path, files).diagnosis.findings[0].title
+
+
+def test_a_version_without_a_table_is_not_judged_and_said(tmp_path):
+    """Celery 3 and what is to come."""
+    files = {"docker-compose.yml": BUILT, "Dockerfile": "FROM x\n", "requirements.txt": "celery==3.1.25\n"}
+    told = judged(tmp_path, files)
+    assert "CMD001" not in found(told)
+    assert any("no table of the options of celery==3.1.25" in why for _, why, _ in told.notes)
+
+
+def test_what_only_an_old_version_refuses_is_a_notice_where_no_version_is_known(tmp_path):
+    """The newest is meant where nothing says which; Celery 5.0 takes any pool, whatever its help says."""
+    assert found(judged(tmp_path / "a", HEALTHY.replace("-c 4", "--disable-prefetch"))) == {
+        "CMD001": "notice"
+    }
+    assert not found(judged(tmp_path / "b", HEALTHY.replace("-c 4", "--pool=threads")))
+    files = {"docker-compose.yml": HEALTHY.replace("image: shop", "build: .").replace("-c 4", "-P threads")}
+    files |= {"Dockerfile": "FROM x\n", "requirements.txt": "celery[redis]==5.0.5\n"}
+    assert "CMD001" not in found(judged(tmp_path / "c", files))
+
+
+def test_every_celery_of_a_shell_line_is_judged(tmp_path):
+    """Also the one in the background, which is not the one that stays."""
+    line = "sh -c 'celery -A shop worker --concurency 2 & celery -A shop beat'"
+    told = judged(tmp_path, HEALTHY.replace("celery -A shop worker -l info -c 4", line))
+    assert "--concurency" in told.diagnosis.findings[0].title
+
+
+def test_a_script_before_the_command_makes_no_finding_critical(tmp_path):
+    """What it makes of the words is not known, and that is said."""
+    text = HEALTHY.replace("-c 4", "--concurency 4").replace(
+        "image: shop", "image: shop\n    entrypoint: [/entry.sh]"
+    )
+    one = judged(tmp_path, text).diagnosis.findings[0]
+    assert one.severity == "warning" and 'assumed to end in exec "$@"' in one.detail
+
+
+@pytest.mark.parametrize("option", ["--requirepass", "--token", "--password"])
+def test_the_tools_own_words_behind_an_option_are_no_secret(tmp_path, option):
+    """`--requirepass is no option` once lost its verb to the masking."""
+    told = judged(tmp_path, HEALTHY.replace("-c 4", f"{option} geheim99"))
+    (one,) = [one for one in told.diagnosis.findings if one.code == "CMD001"]
+    assert f"{option} is no option" in one.title and "***" not in one.title + one.remedy.summary
+
+
 def test_help_is_no_worker_without_an_application(tmp_path):
     """It prints and ends."""
     assert not found(judged(tmp_path, HEALTHY.replace("-A shop worker -l info -c 4", "worker --help")))

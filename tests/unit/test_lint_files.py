@@ -177,7 +177,7 @@ def test_the_first_format_is_judged_and_said_to_be_old(tmp_path):
     text = "redis: {image: redis}\nworker:\n  build: .\n  links: ['redis:broker']\n"
     text += f"  command: {WORKER} --concurency=2\n"
     told = judged(tmp_path, text)
-    assert found(told) == {"CMD001": "critical", "CMP008": "warning", "CMP005": "notice"}
+    assert found(told) == {"CMD001": "critical", "CMP008": "critical", "CMP005": "notice"}
 
 
 def test_an_env_file_that_is_not_here_leaves_its_variables_open(tmp_path):
@@ -259,6 +259,13 @@ REFUSED = [
     ("healthcheck: {test: [celery, ping]}", "begins with celery"),
     ("healthcheck: {test: x, interval: 30}", "healthcheck.interval is a number"),
     ("extends: nowhere", "has no service nowhere"),
+    ("ports: ['abc:80']", "abc is no port"),
+    ("ports: ['70000:80']", "70000 is no port"),
+    ("ports: ['90-80:80']", "90-80 is no port"),
+    ("environment: {A: [1]}", "the variable A is a list"),
+    ("depends_on: [w]", "depends_on makes a circle (w → w)"),
+    ("deploy: {resources: {limits: {cpu: 1}}}", "there is no property deploy.resources.limits.cpu"),
+    ("{network_mode: host, networks: [default]}", "network_mode and networks exclude each other"),
 ]
 TAKEN = [
     "restart: no",
@@ -269,13 +276,23 @@ TAKEN = [
     "cpus: 0.5",
     "healthcheck: {test: x, interval: 30s, retries: 3}",
     "x-anything: [1]",
+    "ports: ['80', '127.0.0.1::82', '8000-8010:80-90', '83:83/udp', '[::1]:84:84']",
+    "command: 'a $(b) $1 $. $'",
+    "depends_on: [v]",
 ]
+
+
+def with_line(line: str) -> str:
+    """A file in which one service has these properties."""
+    lines = line.strip("{}").split(", networks") if line.startswith("{") else [line]
+    both = "\n    networks".join(lines)
+    return f"services:\n  v: {{image: x}}\n  w:\n    image: x\n    {both}\n"
 
 
 @pytest.mark.parametrize(("line", "why"), REFUSED)
 def test_what_compose_refuses_is_critical_with_its_line(tmp_path, line, why):
     """Each was given to the real Compose."""
-    told = judged(tmp_path, f"services:\n  v: {{image: x}}\n  w:\n    image: x\n    {line}\n")
+    told = judged(tmp_path, with_line(line))
     (one,) = [one for one in told.diagnosis.findings if one.code == "CMP013"]
     assert one.severity == "critical" and why in one.title and one.proof[0].line in (5, 6)
 
@@ -283,7 +300,8 @@ def test_what_compose_refuses_is_critical_with_its_line(tmp_path, line, why):
 @pytest.mark.parametrize("line", TAKEN)
 def test_what_compose_takes_is_quiet(tmp_path, line):
     """Each was given to the real Compose."""
-    told = judged(tmp_path, f"services:\n  v: {{image: x}}\n  w:\n    image: x\n    {line}\n")
+    told = judged(tmp_path, with_line(line))
+    assert not {"CMP013", "CMP010"} & set(found(told))
     assert "CMP013" not in found(told)
 
 
@@ -292,10 +310,32 @@ def test_what_compose_takes_is_quiet(tmp_path, line):
 def test_compose_itself_says_the_same(tmp_path, line):
     """`docker compose config` refuses what is told and takes what is quiet."""
     file = tmp_path / "compose.yml"
-    file.write_text(f"services:\n  v: {{image: x}}\n  w:\n    image: x\n    {line}\n")
+    file.write_text(with_line(line))
     command = ["docker", "compose", "-f", str(file), "config", "--quiet"]
     refused = subprocess.run(command, capture_output=True).returncode != 0
     assert refused is (line not in TAKEN)
+
+
+@pytest.mark.parametrize("version", ["3.8", "3", "'3.8'"])
+def test_a_version_without_quotes_is_refused(tmp_path, version):
+    """Compose 2.26: "version must be a string"."""
+    told = judged(tmp_path, f"version: {version}\n{HEALTHY}")
+    assert found(told) == ({} if version == "'3.8'" else {"CMP013": "critical"})
+
+
+def test_a_restart_policy_that_docker_does_not_have_is_told(tmp_path):
+    """Compose takes any text; the engine refuses the container."""
+    told = judged(tmp_path, HEALTHY.replace("restart: always", "restart: allways"))
+    (one,) = [one for one in told.diagnosis.findings if one.code == "CMP013"]
+    assert "no restart policy allways: Docker refuses it" in one.title
+
+
+def test_a_circle_of_services_that_wait_is_told_once(tmp_path):
+    """Compose: "dependency cycle detected: b -> w -> b"."""
+    text = "services:\n  w: {image: x, depends_on: [a, b]}\n  a: {image: x}\n"
+    text += "  b: {image: x, depends_on: [w, a]}\n"
+    (one,) = judged(tmp_path, text).diagnosis.findings
+    assert (one.code, one.severity) == ("CMP013", "critical") and "w → b → w" in one.title
 
 
 def test_a_service_beside_services_is_told(tmp_path):

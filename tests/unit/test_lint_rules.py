@@ -12,6 +12,9 @@ from linted import HEALTHY, found, judged
 from celery_triage.commandline import alike
 from celery_triage.lint.rules import STATIC
 
+COMMAND = "celery -A shop worker -l info -c 4"
+LOCKED = "redis:7, command: redis-server --requirepass geheim99"
+REDIS_PING = "healthcheck: {test: 'redis-cli ping | grep PONG'}"
 PING = "healthcheck: {test: [CMD-SHELL, 'celery -A shop inspect ping%s'], timeout: 20s}"
 BEAT = "  beat: {image: shop, restart: always, command: celery -A shop beat, %s}\n"
 SQL = """
@@ -53,6 +56,8 @@ services:
     environment: {CELERY_BROKER_URL: "amqp://shop:%s@mq:5672//"}
 """
 FLOWER = BUILT + "  flower: {build: ., command: celery -A shop flower, restart: always}\n"
+APP_BEHIND = FLOWER.replace("-A shop flower", "flower -A shop")
+OTHER_PORT = (SQL % "shop").replace("{image: postgres:16,", "{image: postgres:16, command: -p 5433,")
 OFFICIAL = HEALTHY + "  flower: {image: mher/flower, restart: always, command: %s}\n"
 #: code, severity, a project where it fires, the same one mended
 CASES = [
@@ -74,35 +79,90 @@ CASES = [
     ),
     ("CMD001", "warning", HEALTHY.replace("-c 4", "-Q=celery"), HEALTHY.replace("-c 4", "-Q celery")),
     ("CMD005", "critical", HEALTHY.replace("celery -A", "Celery -A"), HEALTHY),
+    ("CMD005", "critical", HEALTHY.replace("celery -A", "exec celery -A"), HEALTHY),
+    (
+        "CMD005",
+        "critical",
+        HEALTHY.replace("celery -A", "C_FORCE_ROOT=1 celery -A"),
+        HEALTHY.replace(COMMAND, "sh -c 'C_FORCE_ROOT=1 celery -A shop worker'"),
+    ),
+    (
+        "CMD005",
+        "critical",
+        HEALTHY.replace(COMMAND, "['celery -A shop worker']"),
+        HEALTHY,
+    ),
+    ("CMD005", "critical", HEALTHY.replace("celery -A shop worker", "celeryd -A shop"), HEALTHY),
+    (
+        "CMD003",
+        "critical",
+        HEALTHY.replace(COMMAND, "[celery, '-A shop', worker]"),
+        HEALTHY.replace(COMMAND, "[celery, -Ashop, worker]"),
+    ),
+    (
+        "CMD006",
+        "warning",
+        requirements("celery==5.6.3\nredis\nflower==2.0.1\n", APP_BEHIND),
+        requirements("celery==4.4.7\nredis\nflower==0.9.7\n", APP_BEHIND),
+    ),
+    (
+        "CMD010",
+        "warning",
+        worker("healthcheck: {test: [CMD-SHELL, celery, -A, shop, inspect, ping], timeout: 20s}"),
+        worker("healthcheck: {test: [CMD, celery, -A, shop, inspect, ping], timeout: 20s}"),
+    ),
+    (
+        "HLT001",
+        "warning",
+        worker("healthcheck: {test: [CMD, celery -A shop inspect ping], timeout: 20s}"),
+        worker("healthcheck: {test: [CMD-SHELL, celery -A shop inspect ping], timeout: 20s}"),
+    ),
+    (
+        "HLT001",
+        "warning",
+        HEALTHY.replace("redis:7}", f"{LOCKED}, {REDIS_PING}}}"),
+        HEALTHY.replace("redis:7}", f"{LOCKED}, environment: {{REDISCLI_AUTH: geheim99}}, {REDIS_PING}}}"),
+    ),
+    (
+        "CMP001",
+        "critical",
+        worker("secrets: [key]"),
+        worker("secrets: [key]") + "secrets: {key: {file: k}}\n",
+    ),
+    ("CMP003", "critical", worker("container_name: a\n    scale: 2"), worker("container_name: a")),
+    (
+        "URL005",
+        "warning",
+        OTHER_PORT,
+        (SQL % "shop")
+        .replace("{image: postgres:16,", "{image: postgres:16, command: -p 5433,")
+        .replace("5432", "5433"),
+    ),
     ("CMD010", "critical", HEALTHY.replace("celery -A", "sh -c celery -A"), HEALTHY),
     (
         "CMD010",
         "critical",
-        HEALTHY.replace("celery -A shop worker -l info -c 4", '[celery, -A, shop, worker, "&&", echo, a]'),
-        HEALTHY.replace("celery -A shop worker -l info -c 4", "sh -c 'celery -A shop worker && echo ended'"),
+        HEALTHY.replace(COMMAND, '[celery, -A, shop, worker, "&&", echo, a]'),
+        HEALTHY.replace(COMMAND, "sh -c 'celery -A shop worker && echo ended'"),
     ),
     (
         "CMD010",
         "critical",
         HEALTHY.replace("celery -A", "python manage.py migrate; celery -A"),
-        HEALTHY.replace(
-            "celery -A shop worker -l info -c 4", "sh -c 'python manage.py migrate; celery -A shop worker'"
-        ),
+        HEALTHY.replace(COMMAND, "sh -c 'python manage.py migrate; celery -A shop worker'"),
     ),
     (
         "CMD010",
         "notice",
-        HEALTHY.replace("celery -A shop worker -l info -c 4", '[./run.sh, migrate, "&&", celery, worker]'),
-        HEALTHY.replace("celery -A shop worker -l info -c 4", "[./run.sh, celery, -A, shop, worker]"),
+        HEALTHY.replace(COMMAND, '[./run.sh, migrate, "&&", celery, worker]'),
+        HEALTHY.replace(COMMAND, "[./run.sh, celery, -A, shop, worker]"),
     ),
     ("CMD010", "notice", HEALTHY.replace("-c 4", "-c 4 | tee /log"), HEALTHY),
     (
         "CMD010",
         "warning",
         HEALTHY.replace("-c 4", "-c 4 & celery -A shop beat"),
-        HEALTHY.replace(
-            "celery -A shop worker -l info -c 4", "sh -c 'celery -A shop worker & celery -A shop beat'"
-        ),
+        HEALTHY.replace(COMMAND, "sh -c 'celery -A shop worker & celery -A shop beat'"),
     ),
     ("CMD005", "warning", OFFICIAL % "flower --port=5555", OFFICIAL % "celery flower --port=5555"),
     (
@@ -241,10 +301,10 @@ CASES = [
         worker("depends_on: [redis]"),
         worker("depends_on: {redis: {condition: service_healthy}}"),
     ),
-    ("CMP007", "warning", worker("image: other"), HEALTHY),
+    ("CMP007", "critical", worker("image: other"), HEALTHY),
     (
         "CMP008",
-        "warning",
+        "critical",
         "worker: {image: shop, command: celery -A shop worker, restart: always}\n",
         HEALTHY,
     ),
@@ -265,10 +325,8 @@ CASES = [
     (
         "CMP011",
         "warning",
-        HEALTHY.replace("celery -A shop worker -l info -c 4", "celery multi start w1 -A shop"),
-        HEALTHY.replace(
-            "celery -A shop worker -l info -c 4", "sh -c 'celery multi start w1 -A shop; sleep inf'"
-        ),
+        HEALTHY.replace(COMMAND, "celery multi start w1 -A shop"),
+        HEALTHY.replace(COMMAND, "sh -c 'celery multi start w1 -A shop; sleep inf'"),
     ),
     ("CMP013", "critical", worker("enviroment: {A: b}"), worker("expose: ['80']")),
     ("CMP013", "warning", worker("newest_thing: 1"), worker("x-newest-thing: 1")),

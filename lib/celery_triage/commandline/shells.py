@@ -61,6 +61,8 @@ _NO_COMMANDS = frozenset(
 ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\+?=")
 #: What a shell obeys and every other program takes as a word.
 _OPERATORS = frozenset(("&&", "||", "|", "|&", ";", "&", ">", ">>", "<", "2>", "2>&1", "1>&2", "&>", ">&2"))
+#: What a shell would put in: `$(nproc)`, back quotes, `$NAME` (with braces it may be Compose's).
+_EXPANDED = re.compile(r"(?:^|[=@])(?:\$\(|`|\$[A-Za-z_])")
 #: Programs that read such words themselves, as a shell does.
 _READ_THEM = frozenset((*SHELLS, "eval", "find", "xargs", "env", "parallel", "su", "runuser", "flock"))
 #: Takes the next wrapper off; the number is how many are off already.
@@ -79,7 +81,7 @@ def unread(words: Sequence[str]) -> str:
     for word in words:
         if word.rsplit("/", 1)[-1] in _READ_THEM:
             return ""
-        if word in _OPERATORS or (word.endswith(";") and len(word) > 1):
+        if word in _OPERATORS or (word.endswith(";") and len(word) > 1) or _EXPANDED.search(word):
             return word
     return ""
 
@@ -109,8 +111,10 @@ def script(so_far: Unwrapped, text: str, depth: int, strip: Strip) -> Unwrapped:
         )
     if not read:
         sourced = any(words[0] in (".", "source", "eval") for words, _ in parts)
+        if sourced or "celery" in text:
+            return cannot(so_far, "what the shell script starts cannot be read")
         why = "the shell script starts no program that could be Celery"
-        return replace(cannot(so_far, why), no_celery=not sourced)
+        return replace(cannot(so_far, why), no_celery=True)
     return replace(
         read[-1][0],
         before=tuple(" ".join(words) for _, words, _ in read[:-1]),

@@ -88,7 +88,8 @@ def every() -> tuple[str, ...]:
 def pin_of(project: Project, service: Node, docker: Dockerfile | None) -> Pin:
     """What is known of the Celery in the image of a service."""
     image = project.text(service.get("image")) or ""
-    name, _, tag = image.partition("@")[0].rpartition("/")[2].partition(":")
+    bare = image.partition("@")[0].removeprefix("docker.io/").removeprefix("library/")
+    name, _, tag = bare.partition(":")  # the official image; others of that name may hold anything
     if name == "celery" and service.get("build") is None and (told := minor(tag)):
         return _of([(SpecifierSet(f"=={told}.*"), f"the tag of the image {image}")], _Found())
     cache = project.__dict__.setdefault("_pins", {})
@@ -121,7 +122,7 @@ def _of(specifiers: list[tuple[SpecifierSet, str]], found: _Found) -> Pin:
         # Several lists may serve several images: a version that one of them allows is possible.
         if any(_allows(spec, version) for spec, _ in telling):
             left.append(version)
-    if not left or len(left) == len(every()):
+    if len(left) == len(every()):
         return Pin(every(), **whole)
     how = "; ".join(
         dict.fromkeys(
@@ -152,11 +153,15 @@ def _pinned(wanted: SpecifierSet) -> str:
 def _allows(spec: SpecifierSet, version: str) -> bool:
     if version == FOUR:
         return any(spec.contains(one) for one in _FOUR_OR_LESS)
+    if any(one.operator in ("==", "===") and minor(one.version) == version for one in spec):
+        return True  # also a pre-release, 5.5.0rc3
     return any(spec.contains(f"{version}.{patch}", prereleases=True) for patch in _PATCHES)
 
 
 def _from_dockerfile(docker: Dockerfile, found: _Found) -> None:
-    joined = re.sub(r"\\\s*\n", " ", docker.text)
+    joined = re.sub(r"\\\s*\n", " ", re.sub(r"(?m)^\s*#.*\n", "", docker.text))
+    given = dict(re.findall(r"(?m)^\s*(?:ARG|ENV)\s+(\w+)[= ][\"']?([\w.]+)", docker.text))
+    joined = re.sub(r"\$\{?(\w+)(?::-[\w.]+)?\}?", lambda found_: given.get(found_[1], found_[0]), joined)
     for command in _PIP.findall(joined):
         for word in re.findall(
             r"""["']?([A-Za-z][\w.-]*(?:\[[\w,\s-]*\])?(?:[=<>~!]=?[^\s"']*)?)["']?""", command
@@ -254,7 +259,7 @@ def _loose(member: str, wanted: object, name: str, found: _Found) -> None:
 
 
 def _requirement(line: str, how: str, found: _Found) -> None:
-    if not line or line.startswith(("-", "#", "git+", "http")) or len(line) > 500:
+    if "$" in line or not line or line.startswith(("-", "#", "git+", "http")) or len(line) > 500:
         return
     try:
         wanted = Requirement(line)

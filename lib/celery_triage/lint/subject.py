@@ -87,6 +87,13 @@ class Subject:
                 )
         return cache[key]
 
+    def other_launches(self, service: Service) -> list[Mapping[str, Launch]]:
+        """The same for further Celery commands in the same shell line (``worker & beat``)."""
+        judged = tuple(version for version in self.pin(service).minors if version != FOUR)
+        return [
+            self.stack.alike.every(words, judged, env={}, expands=True) for words in service.unwrapped.others
+        ]
+
     def flower(self, service: Service) -> tuple[str, str]:
         """(version of Flower in the image, by what it is known); both empty where nothing says it."""
         image = service.item["image"].partition("@")[0]

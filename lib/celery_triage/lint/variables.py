@@ -64,8 +64,7 @@ class Variables:
                 out.append(self._value(found[0]))
                 place = found.end()
             else:
-                self.refused.append((text, "a single $ stands before what is no name; write $$ for a dollar"))
-                out.append("$")
+                out.append("$")  # Compose 2.26 leaves it as it stands
                 place += 1
         return "".join(out)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator, Sequence
 
@@ -25,7 +26,7 @@ def broken(service: Service) -> str:
     told, words = service.unwrapped, written(service)
     if told.lost and (told.is_celery or any(base(word) in CELERY for word in told.lost)):
         return "lost"
-    if told.operator and any(base(word.rstrip(";")) in CELERY for word in words):
+    if told.operator and any(base(part.strip(";`")) in CELERY for word in words for part in word.split()):
         return "unread"
     return ""
 
@@ -58,7 +59,13 @@ def whole(service: Service) -> str:
     """The line as one word for a shell, quoted, cut where it is long."""
     words, told = written(service), service.unwrapped
     line = words[len(words) - len(told.lost) - 1 :] if broken(service) == "lost" else words
-    return "sh -c " + shown(shlex.quote(" ".join(line)), _SHOWN)
+    return as_one_word(" ".join(line))
+
+
+def as_one_word(line: str) -> str:
+    """A line for a shell, quoted; for bash where the ``sh`` of Debian cannot read it."""
+    bash = re.search(r"(?:^|[;&|] *)(?:source|\[\[) ", line)
+    return f"{'bash' if bash else 'sh'} -c {shown(shlex.quote(line), _SHOWN)}"
 
 
 @check(
@@ -202,6 +209,6 @@ def _remedy(look: Look, kind: str, services: Sequence[Service]) -> Remedy:
     line = whole(services[0])
     if kind == "dropped":
         text = " ".join([*written(services[0]), dropped(look, services[0])])
-        line = "sh -c " + shown(shlex.quote(text), _SHOWN)
+        line = as_one_word(text)
     summary = f"Write the line as one word for a shell, {line}, with exec before the program that stays."
     return Remedy("manual", summary, commands=commands, risk=risk)

@@ -6,9 +6,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from celery_triage.checks.words import listed
+from celery_triage.checks.words import listed, shown
 from celery_triage.checks.workers.recycling import LEAST_KIB, OPTION, limit_kib, meant_kib
-from celery_triage.commandline import Launch, unwrap
+from celery_triage.commandline import Launch, Unwrapped, unwrap
+from celery_triage.commandline.unwrapped import CELERY, base
 from celery_triage.lint.pins import FOUR
 from celery_triage.lint.rules.registry import found, static
 from celery_triage.lint.subject import Subject, spread
@@ -28,8 +29,8 @@ def no_module(subject: Subject) -> Iterator[Finding]:
         if not app or any(sign in app for sign in "$`%"):
             continue
         module, colon, attribute = app.partition(":")
-        if app.startswith("="):
-            groups.setdefault((app, app.lstrip("=")), []).append(service)
+        if app[:1] in "= ":
+            groups.setdefault((app, app.lstrip("= ")), []).append(service)
             continue
         if not (module.endswith(".py") or "/" in module):
             continue
@@ -37,6 +38,8 @@ def no_module(subject: Subject) -> Iterator[Finding]:
         groups.setdefault((app, meant), []).append(service)
     for (app, meant), services in groups.items():
         why, severity = f"-A {app} names a file; Celery wants the name of a module", "critical"
+        if app.startswith(" "):
+            why = f"-A and {app.strip()} are one word, so Celery takes the blank into the name of the module"
         if app.startswith("="):
             why = f"-A{app} makes Celery 5 look for a module called {app}"
             four = any(version.startswith("4") for one in services for version in subject.pin(one).minors)
@@ -145,6 +148,27 @@ def memory_per_child(subject: Subject) -> Iterator[Finding]:
         )
 
 
+def _as_written(subject: Subject, service: Service, test: list[str], read: Unwrapped) -> Finding | None:
+    """A check whose words never come together: the whole line as one word, or a shell that takes one of
+    them."""
+    first = test[1] if len(test) > 1 else ""
+    if test[0] == "CMD" and " " in first and base(first.split()[0]) in CELERY:
+        code, name, word = "HLT001", "health-check-cannot-pass", first.split()[0]
+        why = f"can never pass, for the whole line {shown(first, 40)} is one word"
+        fix = "Write CMD-SHELL, or each word as a member of the list of its own."
+    elif test[0] == "CMD-SHELL" and read.lost and read.is_celery:
+        code, name, word = "CMD010", "shell-line-broken", read.lost[0]
+        why = (
+            f"runs only {first} and drops {shown(' '.join(read.lost), 40)}, so it says nothing of the worker"
+        )
+        fix = "Write the line as one text behind CMD-SHELL."
+    else:
+        return None
+    node = subject.node(service, "healthcheck", "test")
+    title = f"{service.label}: its health check {why}"
+    return found(subject, code, name, "warning", title, [node], services=[service], thing=word, fix=fix)
+
+
 @static("HLT001", "health-check-cannot-pass")
 def check_refused(subject: Subject) -> Iterator[Finding]:
     """A health check whose own Celery command the possible versions refuse (``inspect ping -A app``)."""
@@ -153,12 +177,18 @@ def check_refused(subject: Subject) -> Iterator[Finding]:
         test = (service.item["healthcheck"] or {}).get("test") or ["NONE"]
         if test[0] not in ("CMD", "CMD-SHELL"):
             continue
-        read = unwrap(test[1] if test[0] == "CMD-SHELL" else test[1:])
+        # The first word behind CMD-SHELL is the shell's script, the others are its parameters.
+        read = unwrap(test[1:] if test[0] == "CMD" else ["sh", "-c", *test[1:]])
+        if told := _as_written(subject, service, test, read):
+            yield told
+            continue
         if not read.is_celery or not read.argv or read.assumed:
             continue
         possible = tuple(one for one in subject.pin(service).minors if one != FOUR)
         # The node that is asked differs from service to service and decides nothing.
         words = tuple("worker@host" if "@" in word else word for word in read.argv)
+        if not possible:
+            continue
         if (words, possible) not in seen:
             seen[words, possible] = subject.stack.alike.every(words, possible, env={}, expands=True)
         launches = seen[words, possible]
@@ -184,7 +214,7 @@ def check_refused(subject: Subject) -> Iterator[Finding]:
             [subject.node(service, "healthcheck", "test")],
             services=[service],
             thing=problem.option or problem.token,
-            fix="Write celery -A app inspect ping: options of Celery stand before inspect."
+            fix=f"Write celery -A {newest.app or 'app'} inspect ping: options of Celery stand before inspect."
             if problem.kind == "misplaced_option"
             else "Correct the command of the check.",
         )

@@ -10,6 +10,7 @@ from celery_triage.checks.commands.quoting import after_operator, broken, writte
 from celery_triage.checks.words import listed, shown, verb
 from celery_triage.commandline import Launch, Problem
 from celery_triage.commandline.refusals import GONE
+from celery_triage.commandline.shells import ASSIGNMENT
 from celery_triage.commandline.unwrapped import CELERY, base
 from celery_triage.lint.pins import FOUR, Pin
 from celery_triage.lint.rules.fixes import fix_of, having, is_meant
@@ -18,6 +19,8 @@ from celery_triage.lint.subject import Subject, spread
 from celery_triage.model import Finding
 from celery_triage.stack import Service
 
+#: What does the work of the programs of Celery 3 ("What's new in Celery 4.0").
+_SINCE_4 = {"celeryd": "worker", "celerybeat": "beat", "celeryev": "events"}
 _NAMES = {
     "unknown_option": ("CMD001", "unknown-option"),
     "misplaced_option": ("CMD001", "misplaced-option"),
@@ -37,16 +40,21 @@ def refused(subject: Subject) -> Iterator[Finding]:
         if not service.unwrapped.is_celery:
             _unreadable(subject, service)
     for service in subject.celery:
+        if not subject.pin(service).minors:
+            why = f"there is no table of the options of {subject.pin(service).how}"
+            subject.note(service.label, why, "CMD001", "CMD002")
         if service.unwrapped.argv and service.unwrapped.argv[0].rsplit("/", 1)[-1] in (
             "celeryd",
             "celerybeat",
         ):
             continue
-        for problem, versions in _problems(subject.launches(service)):
+        told = _problems(subject.launches(service))
+        told += [one for launches in subject.other_launches(service) for one in _problems(launches)]
+        for problem, versions in told:
             if problem.kind not in _NAMES:
                 continue  # Flower's own, see there
             if after_operator(service.unwrapped, problem) or (
-                problem.kind == "no_command" and broken(service)
+                problem.kind == "no_command" and (broken(service) or subject.known[service.label].dropped)
             ):
                 continue  # CMD010 tells it
             if subject.pin(service).open and all(version.startswith("4.") for version in versions):
@@ -76,11 +84,11 @@ def _unreadable(subject: Subject, service: Service) -> None:
     why = service.unwrapped.unreadable
     told = written(service)
     words = " ".join([service.label, *told]).lower()
-    if base((service.argv or [""])[0]).lower() in CELERY:
-        return  # Celery: CMD005 tells it
+    if base((service.argv or [""])[0].partition(" ")[0]).lower() in CELERY:
+        return  # Celery, or a whole line as one word: CMD005 tells it
     if why and why != "there is no command" and ("celery" in words or service.is_celery or _named(told)):
         subject.note(service.label, why, "CMD001", "CMD002")
-    elif not why and any(base(word) in CELERY for word in told):
+    elif not why and any(base(word.strip("'\"")) in CELERY for text in told for word in text.split()):
         why = f"what {shown(service.argv[0], 40)} does with the words behind it is not known"
         subject.note(service.label, why, "CMD001", "CMD002")
     elif subject.known[service.label].unsplit[0]:
@@ -130,7 +138,7 @@ def _told(
         title = f"{names}: Celery takes no word {shown(problem.token, 40)} there ({wrong})"
     elif kind == "misplaced_option":
         title = f"{names}: {problem.option} stands on the wrong side of the sub-command ({wrong})"
-    elif severity == "notice":
+    elif severity == "notice" and all(version in versions for version in pin.minors):
         title = (
             f"{names}: {problem.option or problem.token} is no option of Celery itself ({wrong}); whether "
             f"the application adds it is not known"
@@ -158,6 +166,8 @@ def _subcommand(subject: Subject, service: Service) -> str:
 
 def _detail(subject: Subject, service: Service, problem: Problem, versions: Sequence[str]) -> str:
     pin = subject.pin(service)
+    if service.unwrapped.assumed:
+        return f"{service.unwrapped.assumed[0].upper()}{service.unwrapped.assumed[1:]}."
     if pin.how:
         return f"Known by {pin.how}."
     takes = [version for version in pin.minors if version not in versions and version != FOUR]
@@ -180,7 +190,8 @@ def _severity(
         return "notice" if meant else "warning"
     takes = [version for version in pin.minors if version not in versions]
     if not all(_shortened(subject, service, problem, version) for version in takes):
-        return "warning"
+        # Where nothing says the version, the newest is meant rather than an old one.
+        return "notice" if pin.open and pin.minors[-1] in takes else "warning"
     if kind == "unknown_command":
         meant = problem.candidates[:1]
         typo = meant and SequenceMatcher(None, problem.token, meant[0]).ratio() >= 0.75
@@ -189,9 +200,8 @@ def _severity(
     own = problem.option in GONE or is_meant(problem) or having(problem, _subcommand(subject, service))
     if kind == "unknown_option" and not own:
         return "notice"  # it may be one that the application adds
-    if _hidden_entrypoint(subject, service) and service.unwrapped.assumed:
-        return "warning"
-    return "critical"
+    # What an entrypoint script makes of the words is not known.
+    return "warning" if any(one.unwrapped.assumed for one, _ in pairs) else "critical"
 
 
 def _shortened(subject: Subject, service: Service, problem: Problem, version: str) -> bool:
@@ -216,11 +226,6 @@ def _meant_for_four(subject: Subject, service: Service) -> bool:
     )
 
 
-def _hidden_entrypoint(subject: Subject, service: Service) -> bool:
-    """Whether an entrypoint that cannot be read may change the words of the command."""
-    return bool(service.item["entrypoint"]) and not service.unwrapped.is_celery
-
-
 def _wrong_for(pin: Pin, versions: Sequence[str]) -> str:
     judged = pin.minors
     told = f"Celery {spread(versions)}"
@@ -233,6 +238,40 @@ def _wrong_for(pin: Pin, versions: Sequence[str]) -> str:
 def _sentence(problem: Problem) -> str:
     text = problem.message.strip()
     return shown(text[:-1] if text.endswith(".") else text, 140)
+
+
+@static("CMD005", "executable-missing", "critical")
+def of_a_shell(subject: Subject) -> Iterator[Finding]:
+    """``exec celery …`` and ``C_FORCE_ROOT=1 celery …`` where no shell reads the command: the first word is
+    no program (Compose starts it as it stands); a whole line as one word; programs of Celery 3."""
+    for service in subject.services:
+        words = written(service)
+        first = words[0] if words else ""
+        no_program = first in ("exec", "source", ".", "cd", "eval") or ASSIGNMENT.match(first)
+        if no_program and "$" not in first and any(base(word) in CELERY for word in words):
+            name = first.partition("=")[0]
+            why = f"no shell reads the command, and {name} is no program"
+            fix = "Leave it out." if first == "exec" else "Write the line as one word for a shell: sh -c '…'."
+            fix = f"Write {name} below environment." if ASSIGNMENT.match(first) else fix
+        elif " " in (name := (service.argv or [""])[0]) and base(name.split()[0]) in CELERY:
+            why = f"the whole line {shown(name, 40)} is one word, and no program is called so"
+            fix = "Write it as a text, or each word as a member of the list of its own."
+        elif (name := base(name)) in ("celeryd", "celerybeat", "celeryev"):
+            why = f"there is no program {name} since Celery 4"
+            fix = f"Write celery -A app {_SINCE_4[name]}."
+        else:
+            continue
+        yield found(
+            subject,
+            "CMD005",
+            "executable-missing",
+            "critical",
+            f"{service.label}: {why}",
+            [subject.command_node(service, name)],
+            services=[service],
+            thing=shown(name, 40),
+            fix=fix,
+        )
 
 
 @static("CMD005", "executable-missing", "critical")

@@ -141,7 +141,7 @@ def _unreached(
         )
         name, fix = "network-missing", f"Put {names} and {other} on one network."
     else:
-        close = similar(host, [one.label for one in subject.services])
+        close = similar(host, [one.label for one in subject.services if not one.is_celery])
         title = f"{names}: the {what} is at {host}, and no service here bears that name"
         fix = f"Write {close[0]} instead of {host}." if len(close) == 1 else ""
     return found(subject, "URL003", name, severity, title, nodes, services=services, thing=host, fix=fix)

@@ -15,7 +15,7 @@ from celery_triage.model import Finding
 _MOST = 20
 
 
-@static("CMP007", "key-twice")
+@static("CMP007", "key-twice", "critical")
 def duplicate_keys(subject: Subject) -> Iterator[Finding]:
     """The same key stands twice in one mapping.
 
@@ -43,7 +43,7 @@ def duplicate_keys(subject: Subject) -> Iterator[Finding]:
             subject,
             "CMP007",
             "key-twice",
-            "warning",
+            "critical",
             f"{shown(one.key, 60)} stands twice in the same mapping (first in line "
             f"{one.first}): Compose v2 refuses "
             f"the file",
@@ -54,7 +54,7 @@ def duplicate_keys(subject: Subject) -> Iterator[Finding]:
         )
 
 
-@static("CMP008", "old-format", "notice")
+@static("CMP008", "old-format", "critical")
 def formats(subject: Subject) -> Iterator[Finding]:
     """A file of Compose's first format, or with a version that Compose never had.
 
@@ -81,7 +81,7 @@ def formats(subject: Subject) -> Iterator[Finding]:
             subject,
             "CMP008",
             "old-format",
-            "warning",
+            "critical",
             f"{path} is of Compose's first format (no services:), which Compose v2 does not read",
             [Node(None, path, 1)],
             thing="services",
@@ -164,11 +164,12 @@ def unset(subject: Subject) -> Iterator[Finding]:
 
 @static("CMP010", "reference-invalid", "critical")
 def references(subject: Subject) -> Iterator[Finding]:
-    """A `$` in a place where Compose expects the name of a variable.
+    """A `${…}` that is no reference to a variable.
 
     ## What
-    `${` that is not closed, `${NAME!x}`, or a single `$` before what is no name. A dollar sign that is meant
-    as such is written `$$`.
+    `${` that is not closed, or something else than a name in it (`${a.b}`, `${NAME:=x}`). A dollar sign
+    that is meant as such is written `$$`; one before what is no name (`$(`, `$1`) stays as it is (Compose
+    2.26).
 
     ## Why
     Compose refuses the whole file: `invalid interpolation format`.

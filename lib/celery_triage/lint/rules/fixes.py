@@ -27,14 +27,19 @@ def having(problem: Problem, subcommand: str) -> tuple[str, ...]:
     """The versions of Celery whose sub-command has an option of exactly that name."""
     found = []
     for version in versions():
-        described = table(version)["root"]["commands"].get(subcommand) or {"params": ()}
-        if any(problem.option in param.get("opts", ()) for param in described["params"]):
+        root = table(version)["root"]
+        below = root["commands"].get(subcommand) or {"params": ()}
+        if any(problem.option in param.get("opts", ()) for param in [*root["params"], *below["params"]]):
             found.append(version)
     return tuple(found)
 
 
 def fix_of(kind: str, problem: Problem, subcommand: str) -> str:
     """The sentence for people: what to write instead, or where."""
+    if not problem.token.strip():
+        return "Take the backslash before the end of the line away: YAML's | keeps both."
+    if " " in problem.token.strip():
+        return "Make each word a member of the list of its own."
     if kind == "misplaced_option":
         side = "behind" if problem.before_app else "before"
         own = "its own options" if problem.before_app else "options of Celery itself, as -A,"

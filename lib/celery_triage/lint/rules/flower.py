@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from celery_triage.checks.words import listed
 from celery_triage.commandline import minor
+from celery_triage.commandline.unwrapped import base
 from celery_triage.lint.pins import FOUR
 from celery_triage.lint.rules.registry import found, static
 from celery_triage.lint.subject import Subject
@@ -21,9 +23,9 @@ def wrong_value(subject: Subject) -> Iterator[Finding]:
             continue
         version, how = subject.flower(service)
         env = {name: value for name, value in service._environment.items() if "$" not in value}
-        newest = [one for one in subject.pin(service).minors if one != FOUR][-1]
+        known = [one for one in subject.pin(service).minors if one != FOUR]
         launch = subject.stack.alike.parse(
-            service.argv, newest, env=env, flower=version or None, expands=True
+            service.argv, known[-1], env=env, flower=version or None, expands=True
         )
         for problem in launch.problems:
             if problem.kind != "flower_value" or "$" in problem.token:
@@ -52,34 +54,36 @@ def wrong_value(subject: Subject) -> Iterator[Finding]:
 
 
 @static("CMD006", "flower-wrong-command")
-def broker_behind(subject: Subject) -> Iterator[Finding]:
-    """``celery flower --broker=…``: since Flower 1.0 the broker is an option of Celery, and behind
-    ``flower`` it is only warned of (2.0.1: "Please specify them after celery command", then
-    ``Broker: amqp://guest:**@localhost:5672//``)."""
+def behind_flower(subject: Subject) -> Iterator[Finding]:
+    """``celery flower --broker=…`` and ``celery flower -A app``: since Flower 1.0 these are options of
+    Celery, and behind ``flower`` they are only warned of (2.0.1: "Please specify them after celery command",
+    then ``Broker: amqp://guest:**@localhost:5672//``)."""
     for service in subject.celery:
         launch = next(reversed(subject.launches(service).values()), None)
-        if launch is None or launch.subcommand != "flower" or "flower" not in service.argv:
+        if launch is None or launch.subcommand != "flower" or base(service.argv[0]) == "flower":
             continue
         version, how = subject.flower(service)
-        behind = service.argv[service.argv.index("flower") + 1 :]
-        word = next((one for one in behind if one.partition("=")[0] in ("--broker", "-b")), "")
-        known = version or _official(service)
-        if not word or not known or (minor(version) or "2.0").startswith("0."):
+        behind = service.argv[service.argv.index("flower") + 1 :] if "flower" in service.argv else []
+        words = [one for one in behind if one.partition("=")[0] in ("--broker", "-b", "--app", "-A")]
+        old = all(one == FOUR or one.startswith("4.") for one in subject.pin(service).minors)
+        if not words or old or (minor(version) or "2.0").startswith("0."):
             continue
-        elsewhere = "CELERY_BROKER_URL" in service.env or subject.known[service.label].env_missing
-        if launch.app or "broker" in launch.global_options or elsewhere:
+        given = launch.global_options.get("app") or "broker" in launch.global_options
+        elsewhere = "CELERY_BROKER_URL" in service.env or "BROKER_URL" in service.env
+        if given or elsewhere or subject.known[service.label].env_missing:
             continue
+        names = listed(list(dict.fromkeys(word.partition("=")[0] for word in words)))
         yield found(
             subject,
             "CMD006",
             "flower-wrong-command",
             "warning",
-            f"{service.label}: Flower drops {word.partition('=')[0]} behind flower and looks for RabbitMQ at "
+            f"{service.label}: Flower 1.0 and later drops {names} behind flower, and looks for RabbitMQ at "
             f"its own localhost",
-            [subject.command_node(service, word)],
+            [subject.command_node(service, word) for word in words],
             services=[service],
-            thing="--broker",
-            fix="Write it before the sub-command: celery --broker=… flower.",
+            thing=words[0].partition("=")[0],
+            fix=f"Write {names} before the sub-command: celery -A app --broker=… flower.",
             detail=f"Judged as Flower {version}: {how}." if version else "",
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from celery_triage.checks.health.pings import nodes
@@ -10,6 +11,7 @@ from celery_triage.checks.health.timing import SHORT_S, SMALL_CPUS
 from celery_triage.checks.registry import RULES, Look
 from celery_triage.checks.words import listed
 from celery_triage.lint.rules.registry import found, static
+from celery_triage.lint.rules.servers import required_password
 from celery_triage.lint.subject import Subject
 from celery_triage.model import Evidence, Finding, Section
 from celery_triage.stack import Service
@@ -40,7 +42,8 @@ def cannot_pass(subject: Subject) -> Iterator[Finding]:
         ping = ping_of(service)
         if ping is None or not ping.nodes or service.role not in ("worker", "beat", "flower"):
             continue
-        if any("$" in name or "%" in name for name in ping.nodes) or ping.unsure:
+        literal = not ping.shell and any(re.search(r"\$[A-Za-z_]", name) for name in ping.nodes)
+        if any("$" in name or "%" in name for name in ping.nodes) and not literal or ping.unsure:
             continue
         own = service.role != "worker" and any(name.startswith(("beat@", "flower@")) for name in ping.nodes)
         if any(node in borne for node in ping.nodes) or not (sure or own):
@@ -73,6 +76,32 @@ def cannot_pass(subject: Subject) -> Iterator[Finding]:
                 thing=",".join(ping.written),
                 fix="Take the check away (healthcheck: disable: true): the container tells that it lives.",
             )
+
+
+@static("HLT001", "health-check-cannot-pass")
+def without_password(subject: Subject) -> Iterator[Finding]:
+    """``redis-cli ping | grep PONG`` of a Redis that asks for a password: the answer is NOAUTH. (Without grep
+    ``redis-cli`` ends with 0 all the same.)"""
+    for service in subject.services:
+        test = " ".join((service.item["healthcheck"] or {}).get("test") or ())
+        if service.role != "redis" or "redis-cli" not in test or "grep" not in test:
+            continue
+        password = required_password(service)
+        signs = (" -a", "--pass", "--askpass", "REDISCLI_AUTH", "--user", " -u ", "AUTH")
+        if not password or any(sign in test for sign in signs) or "REDISCLI_AUTH" in service.env:
+            continue
+        yield found(
+            subject,
+            "HLT001",
+            "health-check-cannot-pass",
+            "warning",
+            f"{service.label}: its health check does not log in and can never pass, for this Redis asks for "
+            f"a password",
+            [subject.node(service, "healthcheck", "test"), subject.command_node(service, "--requirepass")],
+            services=[service],
+            thing="redis-cli",
+            fix="Set REDISCLI_AUTH to the password in its environment.",
+        )
 
 
 @static("HLT004", "health-check-other-worker", "notice")

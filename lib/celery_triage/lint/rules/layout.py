@@ -25,8 +25,8 @@ def undefined(subject: Subject) -> Iterator[Finding]:
     """A service names a network, volume or service that the files do not define.
 
     ## What
-    `networks`, named `volumes`, `depends_on`, `links` or `network_mode: service:` of a service name something
-    that stands nowhere in the files given.
+    `networks`, named `volumes`, `secrets`, `configs`, `depends_on`, `links` or `network_mode: service:` of a
+    service name something that stands nowhere in the files given.
 
     ## Why
     Compose refuses all of the files then, so no service starts.
@@ -88,6 +88,9 @@ def _wanted(subject: Subject, node: Node) -> Iterator[tuple[str, str, Node]]:
     mode = text(node.get("network_mode")) or ""
     if mode.startswith("service:"):
         yield "service", mode[8:], node.get("network_mode") or node
+    for kind in ("secret", "config"):
+        for item in (node.get(f"{kind}s") or Node(None, "", 0)).items():
+            yield kind, text(item.get("source") if isinstance(item.value, dict) else item) or "", item
     for volume in (node.get("volumes") or Node(None, "", 0)).items():
         if isinstance(volume.value, dict):
             if text(volume.get("type")) == "volume" and volume.get("source") is not None:
@@ -182,7 +185,7 @@ def ports_twice(subject: Subject) -> Iterator[Finding]:
             )
 
 
-@static("CMP003", "container-name-twice")
+@static("CMP003", "container-name-twice", "critical")
 def container_names(subject: Subject) -> Iterator[Finding]:
     """Two containers are to bear the same name.
 
@@ -217,7 +220,7 @@ def container_names(subject: Subject) -> Iterator[Finding]:
                 subject,
                 "CMP003",
                 "container-name-twice",
-                "warning",
+                "critical",
                 f"{service.label}: {count} containers of it cannot all be called {name}",
                 [node],
                 services=[service],

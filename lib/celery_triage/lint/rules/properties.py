@@ -8,6 +8,7 @@ from difflib import get_close_matches
 
 from celery_triage.checks.words import listed, shown
 from celery_triage.lint import variables
+from celery_triage.lint.merging import names
 from celery_triage.lint.reading import Node
 from celery_triage.lint.rules.registry import found, static
 from celery_triage.lint.subject import Subject
@@ -57,6 +58,15 @@ _DEPLOY = frozenset(
     "mode replicas endpoint_mode labels resources restart_policy update_config rollback_config "
     "placement".split()
 )
+_RESOURCES = frozenset("cpus memory pids devices generic_resources".split())
+_BELOW = {
+    ("deploy",): _DEPLOY,
+    ("deploy", "resources"): frozenset(("limits", "reservations")),
+    ("deploy", "resources", "limits"): _RESOURCES,
+    ("deploy", "resources", "reservations"): _RESOURCES,
+}
+#: Compose takes any text, and the Docker Engine refuses the container.
+_RESTART = re.compile(r"no|always|unless-stopped|on-failure(?::\d+)?")
 _TOP = frozenset("version name services networks volumes configs secrets include models".split())
 _CONDITIONS = ("service_started", "service_healthy", "service_completed_successfully")
 _NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?|true|false", re.I)
@@ -105,6 +115,7 @@ def refused(subject: Subject) -> Iterator[Finding]:
         if key:
             at, fix = subject.node(service, key), "Close it, or write the command as a list."
             told.append((service.label, key, at, f"{key} cannot be split: {why}", fix, "critical"))
+    told += _circle(subject)
     for name, at, why in project.broken:
         told.append((name, "extends", at, why, "Correct the name of the service in extends.", "critical"))
     several = list(dict.fromkeys(told))
@@ -114,7 +125,7 @@ def refused(subject: Subject) -> Iterator[Finding]:
             "CMP013",
             "property-refused",
             severity,
-            f"{name}: {why}: Compose refuses the file",
+            f"{name}: {why}: " + ("Docker refuses it" if key == "restart" else "Compose refuses the file"),
             [at],
             services=[name] if name in project.services else [],
             thing=key,
@@ -129,6 +140,9 @@ _Told = Iterator[tuple[str, str, Node, str, str, str]]
 def _top(subject: Subject, path: str) -> _Told:
     root = subject.project.reads[path].root
     for key, node in (root.pairs() if root is not None else {}).items():
+        if key == "version" and _kind(node) == "number":
+            fix = "Put it into quotes, or take it out: Compose v2 has no use for it."
+            yield path, key, node, "version is a number, not a text", fix, "critical"
         if key in _TOP or key.startswith("x-"):
             continue
         if {"image", "build", "command"} & set(node.pairs()):
@@ -166,8 +180,52 @@ def _of_service(subject: Subject, name: str, node: Node) -> _Told:
                 break
     yield from _depends(subject, name, node)
     yield from _check(subject, name, node)
-    for key, value in (node.get("deploy") or Node(None, "", 0)).pairs().items():
-        yield from _unknown(name, key, value, _DEPLOY, "deploy.")
+    for below, known in _BELOW.items():
+        for key, value in (node.get(*below) or Node(None, "", 0)).pairs().items():
+            yield from _unknown(name, key, value, known, ".".join(below) + ".")
+    for key, value in (node.get("environment") or Node(None, "", 0)).pairs().items():
+        if isinstance(value.value, (dict, list)):
+            why = f"the variable {key} is a {_kind(value)}"
+            yield name, "environment", value, why, f"Write {key} as a text in quotes.", "critical"
+    yield from _ports(subject, name, node)
+    mode, networks = node.get("network_mode"), node.get("networks")
+    if mode is not None and mode.value and networks is not None and networks.value:
+        why, fix = "network_mode and networks exclude each other", "Leave one of the two out."
+        yield name, "network_mode", mode, why, fix, "critical"
+    restart = subject.project.text(node.get("restart")) or ""
+    judged = _kind(node.get("restart") or Node(None, "", 0)) == "text" and not variables.unknown(restart)
+    if judged and not _RESTART.fullmatch(restart):
+        why = f"there is no restart policy {shown(restart, 30)}"
+        fix = "One of: no, always, unless-stopped, on-failure."
+        yield name, "restart", node.get("restart") or node, why, fix, "critical"
+
+
+def _circle(subject: Subject) -> _Told:
+    """Services that wait for each other in a circle."""
+    waits = {
+        name: {other: at for other, at in names(node.get("depends_on")).items()}
+        for name, node in subject.project.services.items()
+    }
+    done: set[str] = set()
+    for first in waits:
+        path: list[str] = []
+        ahead = [(first, 0)]
+        while ahead and first not in done:
+            name, depth = ahead.pop()
+            del path[depth:]
+            if name in path:
+                circle = [*path[path.index(name) :], name]
+                done.update(circle)
+                why = f"depends_on makes a circle ({' → '.join(circle)})"
+                yield name, "depends_on", waits[circle[-2]][name], why, "Take one of them away.", "critical"
+                break
+            if name in done or name not in waits:
+                continue
+            path.append(name)
+            ahead += [(other, len(path)) for other in waits[name]]
+            if not waits[name]:
+                done.add(name)
+        done.add(first)
 
 
 def _unknown(name: str, key: str, value: Node, known: frozenset[str], below: str) -> _Told:
@@ -202,6 +260,23 @@ def _wanted(key: str, kinds: str, text: str) -> str:
         return "Put it into quotes." if kinds == "text" else f"Give {key} a text in quotes, or a list."
     form = "behind a hyphen" if "list" in kinds else "as name: value"
     return f"Write its members below {key}:, each {form}."
+
+
+def _ports(subject: Subject, name: str, node: Node) -> _Told:
+    """Ports in the short syntax that are no numbers from 0 to 65535, or ranges that run backwards."""
+    for item in (node.get("ports") or Node(None, "", 0)).items():
+        text = subject.project.text(item) or ""
+        if variables.unknown(text) or "$" in text:
+            continue
+        for part in text.partition("/")[0].split("]:")[-1].split(":")[-2:]:
+            ends = part.split("-")
+            numbers = [int(end) for end in ends if end.isdigit()]
+            address = "." in part or not part
+            if address or (
+                len(numbers) == len(ends) <= 2 and numbers == sorted(numbers) and numbers[-1] < 65536
+            ):
+                continue
+            yield name, "ports", item, f"{shown(part, 30)} is no port", "Write HOST:CONTAINER.", "critical"
 
 
 def _depends(subject: Subject, name: str, node: Node) -> _Told:
@@ -264,19 +339,21 @@ def no_health_check(subject: Subject) -> Iterator[Finding]:
         for other, at in (depends.pairs() if depends is not None else {}).items():
             if subject.project.text(at.get("condition")) != "service_healthy":
                 continue
+            if subject.project.text(at.get("required")) == "false":
+                continue
             if other in subject.project.services and _never_healthy(subject, other):
                 groups.setdefault(other, []).append((service.label, at))
     for other, pairs in groups.items():
-        names = [name for name, _ in pairs]
+        waiting = [name for name, _ in pairs]
         yield found(
             subject,
             "CMP012",
             "waits-for-no-health-check",
             "warning",
-            f"{listed(names)}: depends_on waits until {other} is healthy, and {other} has no health check: "
+            f"{listed(waiting)}: depends_on waits until {other} is healthy, and {other} has no health check: "
             f"Compose gives up",
             [at for _, at in pairs],
-            services=names,
+            services=waiting,
             thing=other,
             fix=f"Give {other} a healthcheck, or write condition: service_started.",
         )

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 
-from celery_triage.checks.commands.quoting import broken, sentence, whole, written
+from celery_triage.checks.commands.quoting import as_one_word, broken, sentence, whole, written
 from celery_triage.checks.words import listed, shown
 from celery_triage.commandline import unwrap
 from celery_triage.lint.rules.registry import found, static
@@ -30,7 +29,7 @@ def shell_line(subject: Subject) -> Iterator[Finding]:
             subject,
             "CMD010",
             "shell-line-broken",
-            "notice" if script else "critical",
+            "notice" if script else "warning" if kind == "unread" and "$" in word else "critical",
             f"{listed([one.label for one in services])}: {what}",
             [subject.command_node(one, word) for one in services],
             services=services,
@@ -52,7 +51,10 @@ def dropped(subject: Subject) -> Iterator[Finding]:
         behind = told.is_celery or "celery" in rest.split()
         if not (behind or service.unwrapped.is_celery):
             continue
-        lost = behind and not service.unwrapped.is_celery
+        launch = (
+            next(reversed(subject.launches(service).values()), None) if service.unwrapped.is_celery else None
+        )
+        lost = behind if launch is None else launch.subcommand is None
         kept = shown(" ".join(written(service)), 60)
         word = rest.split()[0]
         yield found(
@@ -65,15 +67,17 @@ def dropped(subject: Subject) -> Iterator[Finding]:
             [subject.command_node(service, word)],
             services=[service],
             thing=word,
-            fix=f"Write the line as one word for a shell: sh -c {_quoted(kept, rest)}."
+            fix=f"Write the line as one word for a shell: {_quoted(service, rest)}."
             if behind
+            else f"Put the word with {word[0]} into quotes."
+            if lost
             else f"Take {word} and what follows it out, or write the line as one word for sh -c.",
             detail="docker-compose v1 handed these words on to the program instead.",
         )
 
 
-def _quoted(kept: str, rest: str) -> str:
-    return shown(shlex.quote(f"{kept.removeprefix('sh -c ')} {rest.strip()}"), 120)
+def _quoted(service: Service, rest: str) -> str:
+    return as_one_word(f"{' '.join(written(service)).removeprefix('sh -c ')} {rest.strip()}")
 
 
 def _why(service: Service) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -10,6 +11,9 @@ from celery_triage.lint.reading import Node
 from celery_triage.lint.subject import Subject
 from celery_triage.model import Finding, Remedy
 from celery_triage.stack import Service
+
+#: An option in a sentence, and the blank behind it.
+_OPTION = re.compile(r"(--?[\w-]+)( )")
 
 
 @dataclass(frozen=True)
@@ -57,16 +61,21 @@ def found(
     detail: str = "",
 ) -> Finding:
     """One finding of a static rule. Nothing of it was seen at work, so it is never confirmed."""
+
+    def masked(text: str) -> str:
+        # The values are known and masked by themselves; a word of ours behind `--auth` is no secret.
+        return subject.redactor.text(_OPTION.sub("\\1\ue010\\2", text)).replace("\ue010", "")
+
     labels = tuple(one if isinstance(one, str) else one.label for one in services)
     return Finding(
         code,
         name,
         severity,
-        subject.redactor.text(title),
+        masked(title),
         labels,
-        subject.redactor.text(thing),
+        masked(thing),
         certainty="inferred",
         proof=subject.quotes(nodes),
-        remedy=Remedy("manual", subject.redactor.text(fix)) if fix else None,
-        detail=subject.redactor.text(detail),
+        remedy=Remedy("manual", masked(fix)) if fix else None,
+        detail=masked(detail),
     )

@@ -37,7 +37,7 @@ def password_differs(subject: Subject) -> Iterator[Finding]:
     for service, server, url in _pairs(subject, "redis", "redis"):
         if "$" in url.text or not subject.sure(service, url.var):
             continue
-        required = _required(server)
+        required = required_password(server)
         if required is None or "$" in required or subject.project.fragment:
             continue
         given = url.parsed.password_token or ""
@@ -60,7 +60,7 @@ def password_differs(subject: Subject) -> Iterator[Finding]:
         )
 
 
-def _required(server: Service) -> str | None:
+def required_password(server: Service) -> str | None:
     """The password that a Redis is started with; empty for none, None where that is not known."""
     words = [*server.item["entrypoint"], *server.item["cmd"]]
     if not words:
@@ -81,9 +81,10 @@ _TOLD = re.compile(r"-{1,2}(?:tls-)?port\b|-p|.*port=|.*\.conf\b|.*config_file="
 def other_port(subject: Subject) -> Iterator[Finding]:
     """A URL with another port than the one that an official image listens on, where nothing tells the server
     to listen elsewhere: most often the port that is published on the host."""
-    for family, (role, usual) in _PORTS.items():
+    for family, (role, default) in _PORTS.items():
         for service, server, url in _pairs(subject, family, role, ("broker", "result", "database")):
             port = url.parsed.port
+            usual = _port_told(server) or default
             if not port or port == usual or "$" in url.text.partition("://")[2].rpartition("@")[2]:
                 continue
             other = family == "sql" and url.parsed.dialect not in ("postgresql", "postgres")
@@ -108,6 +109,14 @@ def other_port(subject: Subject) -> Iterator[Finding]:
             )
 
 
+def _port_told(server: Service) -> int:
+    """The port that a server's command names (``redis-server --port 6380``, ``postgres -p 5433``); else 0."""
+    found_ = re.search(
+        r"(?:^| )(?:--port|-p|-c port=|--port=|-cport=)\s*(\d{2,5})(?= |$)", " ".join(server.item["cmd"])
+    )
+    return int(found_[1]) if found_ else 0
+
+
 def _official(subject: Subject, server: Service, role: str) -> bool:
     """Whether a server is an official image that is told no port and no settings of its own."""
     image = server.item["image"].partition("@")[0].removeprefix("docker.io/").removeprefix("library/")
@@ -115,7 +124,7 @@ def _official(subject: Subject, server: Service, role: str) -> bool:
     mounts = [subject.project.written(item) for item in (node.get("volumes") or Node(None, "", 0)).items()]
     told = (
         any(node.get(name) is not None for name in ("configs", "build", "entrypoint"))
-        or any(_TOLD.match(word) for word in server.item["cmd"])
+        or (not _port_told(server) and any(_TOLD.match(word) for word in server.item["cmd"]))
         or any(sign in name for name in server.env for sign in ("PORT", "CONF", "ARGS"))
         or any("conf" in mount for mount in mounts)
         or subject.known[server.label].env_missing
