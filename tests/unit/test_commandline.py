@@ -452,3 +452,21 @@ def test_words_that_no_shell_reads_are_told(line: list[str], lost: tuple, operat
     """Behind `sh -c word`, and operators outside of any shell."""
     read = unwrap(line)
     assert (read.lost, read.operator) == (lost, operator)
+
+
+@pytest.mark.parametrize("minor", ["5.4", "5.7"])
+@pytest.mark.parametrize(
+    ("line", "meant"),
+    [
+        ("celery -A shop inspect actve", ("active",)),
+        ("celery -A shop inspect -d w@x pinng", ("ping",)),
+        ("celery -A shop control shutdwn", ("shutdown",)),
+        ("celery -A shop inspect active", None),
+        ("celery -A shop inspect our_own_request", None),
+        ("celery -A shop control add_consumer mail", None),
+    ],
+)
+def test_a_misspelt_request_is_told_and_an_applications_own_is_not(line: str, meant, minor: str) -> None:
+    """Celery 5.4 to 5.7: "Command actve not recognized", exit code 2."""
+    problems = parse(line.split(), minor).problems
+    assert [problem.candidates for problem in problems] == ([meant] if meant else [])

@@ -231,6 +231,19 @@ def test_the_dockerfiles_pin_is_read_as_it_is_meant(tmp_path, docker, told):
     assert told in judged(tmp_path, files).diagnosis.findings[0].title
 
 
+def test_lists_that_a_list_names_are_followed(tmp_path):
+    """`-c` says which version, `-r` leads into another folder, and circles end."""
+    for number, lists in enumerate(
+        (
+            {"requirements.txt": "celery\n-c limits.pip\n", "limits.pip": "celery==5.3.6\nflask==3\n"},
+            {"requirements.txt": "-r deploy/prod.pip\n", "deploy/prod.pip": "celery==5.3.6\n-r prod.pip\n"},
+        )
+    ):
+        files = {"docker-compose.yml": BUILT, "Dockerfile": "FROM python:3.12\n", **lists}
+        told = judged(tmp_path / str(number), files)
+        assert "Celery 5.3, the version here" in told.diagnosis.findings[0].title
+
+
 def test_a_version_without_a_table_is_not_judged_and_said(tmp_path):
     """Celery 3 and what is to come."""
     files = {"docker-compose.yml": BUILT, "Dockerfile": "FROM x\n", "requirements.txt": "celery==3.1.25\n"}

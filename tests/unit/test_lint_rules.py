@@ -255,6 +255,18 @@ CASES = [
         worker("healthcheck: {test: 'celery inspect ping -A shop || exit 1', timeout: 20s}"),
         worker("healthcheck: {test: 'celery -A shop inspect ping || exit 1', timeout: 20s}"),
     ),
+    (
+        "HLT001",
+        "warning",
+        worker("healthcheck: {test: celery -A shop inspect pinng, timeout: 20s}"),
+        worker("healthcheck: {test: celery -A shop inspect ping, timeout: 20s}"),
+    ),
+    (
+        "HLT002",
+        "warning",
+        worker("healthcheck: {test: [CMD, celery, inspect, ping, -d, celery@$$HOSTNAME], timeout: 20s}"),
+        worker("healthcheck: {test: [CMD-SHELL, 'celery inspect ping -d celery@$$HOSTNAME'], timeout: 20s}"),
+    ),
     ("HLT002", "warning", worker(PING % " -d mail@x"), worker("hostname: w\n    " + PING % " -d celery@w")),
     (
         "HLT003",

@@ -200,6 +200,8 @@ class _Reading:
         if getattr(command, "prints_help", False) and not level.rest and not level.problems:
             return "help"  # a group without a sub-command of its own
         self.facts["positional"] = tuple(word for _, word in level.rest)
+        if name in ("inspect", "control") and not level.problems:
+            self.problems += refusals.unknown_request(name, self.facts["options"], level.rest, top.rest)
         if name in ("worker", "beat"):
             self.problems += refusals.extra_configuration(level.rest)
         return "help" if level.help_asked else ""

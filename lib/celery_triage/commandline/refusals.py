@@ -182,6 +182,31 @@ def unknown_command(group: click.Group, name: str, index: int, *, before_app: bo
     return Problem("unknown_command", name, f"No such command {name!r}.", alike, index, "", before_app)
 
 
+#: What workers answer to (``celery inspect --list`` and ``celery control --list`` of 5.4 to 5.7). An
+#: application may add its own, so only what is like one of these is refused.
+REQUESTS = {
+    "inspect": "active active_queues clock conf hello memdump memsample objgraph ping query_task registered "
+    "report reserved revoked scheduled stats".split(),
+    "control": "add_consumer autoscale cancel_consumer disable_events election enable_events heartbeat "
+    "pool_grow pool_restart pool_shrink rate_limit revoke revoke_by_stamped_headers shutdown terminate "
+    "time_limit".split(),
+}
+
+
+def unknown_request(
+    name: str, options: dict[str, Any], rest: list[tuple[int, str]], words: list[tuple[int, str]]
+) -> list[Problem]:
+    """A misspelt request of ``inspect`` or ``control``: "Command actve not recognized" and exit code 2 from
+    Celery 5.4 on; earlier versions have the requests as choices of their argument."""
+    asked = str(options.get("command") or (rest[0][1] if rest else ""))
+    index = next((place for place, word in words if word == asked), None)
+    alike = get_close_matches(asked, REQUESTS[name], 1, 0.8) if asked else []
+    if not alike or alike[0] == asked or index is None or "$" in asked:
+        return []
+    message = f"Command {asked} not recognized. Available {name} commands: …"
+    return [Problem("unknown_command", asked, message, tuple(alike), index)]
+
+
 def bad_usage(
     command: click.Command,
     error: click.BadOptionUsage,

@@ -30,6 +30,7 @@ _PATCHES = range(40)
 _LOCKS = ("poetry.lock", "uv.lock", "pdm.lock", "Pipfile.lock")
 _LISTS = ("requirements.txt", "pyproject.toml", "Pipfile")
 _FOLDERS = ("", "requirements", "requirement", "reqs")
+_OTHER = re.compile(r"\s*(-r|-c|--requirement|--constraint)[ =]\s*([^\s#]+)")
 _PIP = re.compile(r"(?:pip3?|uv pip|uv|poetry|pdm|pipenv)\s+(?:install|add)\s+([^\n;&|]*)")
 _FOUR_OR_LESS = (
     "4.0.0",
@@ -76,6 +77,7 @@ class _Found:
     versions: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
     extras: set[str] = field(default_factory=set)
     read: list[str] = field(default_factory=list)
+    followed: list[str] = field(default_factory=list)
     locked: bool = False
 
 
@@ -206,11 +208,29 @@ def _one(path: str, found: _Found) -> None:
                 _requirement(f"{member}{(told or {}).get('version') or ''}", name, found)
         else:
             for line in text.splitlines():
+                if other := _OTHER.match(line):
+                    _follow(os.path.join(os.path.dirname(path), other[2]), other[1], found)
+                    continue
                 bare = line.split(" #")[0].split(" --")[0].strip()
                 _requirement(bare.rstrip("\\").rstrip(), name, found)
     except (ValueError, AttributeError, TypeError, RecursionError):
         return
     found.read.append(name)
+
+
+def _follow(path: str, option: str, found: _Found) -> None:
+    """What ``-r`` and ``-c`` in a list lead to. Constraints install nothing: only what they say of Celery
+    counts."""
+    name = os.path.basename(path)
+    if name in found.read or name in found.followed or "$" in path:
+        return
+    found.followed.append(name)
+    if option in ("-r", "--requirement"):
+        _one(path, found)
+        return
+    other = _Found(followed=found.followed)
+    _one(path, other)
+    found.specifiers += other.specifiers
 
 
 def _toml(name: str, told: dict, found: _Found) -> None:

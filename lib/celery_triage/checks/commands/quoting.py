@@ -75,7 +75,7 @@ def as_one_word(line: str) -> str:
     needs=("containers",),
     uses=("logs/*", "events", "compose", "files/*"),
     step="subcommand",
-    predicts=(Prediction((*DEATHS, "CTR004", "LOG001", "CMD001", "CMD002", "CMP004")),),
+    predicts=(Prediction((*DEATHS, "CTR004", "LOG001", "CMD001", "CMD002")),),
 )
 def shell_line_broken(look: Look) -> Iterator[Finding]:
     """The command is a line for a shell, and no shell reads it, or only its first word.

@@ -43,6 +43,8 @@ def does_not_parse(subject: Subject) -> Iterator[Finding]:
             for problem in url.problems:
                 if not problem.stops or problem.kind not in _KINDS:
                     continue
+                if problem.kind == "dialect" and any(one.kind == "unknown_scheme" for one in url.problems):
+                    continue  # postgres:// for db+postgresql://: one fix says both
                 if "${" in url.text and problem.kind not in (*_NEVER, "async_driver"):
                     continue
                 key = (url.purpose, url.source, problem.kind, problem.text, problem.hint)
