@@ -10,7 +10,6 @@ from celery_triage.checks.commands.quoting import after_operator, broken, writte
 from celery_triage.checks.words import listed, shown, verb
 from celery_triage.commandline import Launch, Problem
 from celery_triage.commandline.refusals import GONE
-from celery_triage.commandline.shells import ASSIGNMENT
 from celery_triage.commandline.unwrapped import CELERY, base
 from celery_triage.lint.pins import FOUR, Pin
 from celery_triage.lint.rules.fixes import fix_of, having, is_meant
@@ -19,8 +18,6 @@ from celery_triage.lint.subject import Subject, spread
 from celery_triage.model import Finding
 from celery_triage.stack import Service
 
-#: What does the work of the programs of Celery 3 ("What's new in Celery 4.0").
-_SINCE_4 = {"celeryd": "worker", "celerybeat": "beat", "celeryev": "events"}
 _NAMES = {
     "unknown_option": ("CMD001", "unknown-option"),
     "misplaced_option": ("CMD001", "misplaced-option"),
@@ -238,60 +235,6 @@ def _wrong_for(pin: Pin, versions: Sequence[str]) -> str:
 def _sentence(problem: Problem) -> str:
     text = problem.message.strip()
     return shown(text[:-1] if text.endswith(".") else text, 140)
-
-
-@static("CMD005", "executable-missing", "critical")
-def of_a_shell(subject: Subject) -> Iterator[Finding]:
-    """``exec celery …`` and ``C_FORCE_ROOT=1 celery …`` where no shell reads the command: the first word is
-    no program (Compose starts it as it stands); a whole line as one word; programs of Celery 3."""
-    for service in subject.services:
-        words = written(service)
-        first = words[0] if words else ""
-        no_program = first in ("exec", "source", ".", "cd", "eval") or ASSIGNMENT.match(first)
-        if no_program and "$" not in first and any(base(word) in CELERY for word in words):
-            name = first.partition("=")[0]
-            why = f"no shell reads the command, and {name} is no program"
-            fix = "Leave it out." if first == "exec" else "Write the line as one word for a shell: sh -c '…'."
-            fix = f"Write {name} below environment." if ASSIGNMENT.match(first) else fix
-        elif " " in (name := (service.argv or [""])[0]) and base(name.split()[0]) in CELERY:
-            why = f"the whole line {shown(name, 40)} is one word, and no program is called so"
-            fix = "Write it as a text, or each word as a member of the list of its own."
-        elif (name := base(name)) in ("celeryd", "celerybeat", "celeryev"):
-            why = f"there is no program {name} since Celery 4"
-            fix = f"Write celery -A app {_SINCE_4[name]}."
-        else:
-            continue
-        yield found(
-            subject,
-            "CMD005",
-            "executable-missing",
-            "critical",
-            f"{service.label}: {why}",
-            [subject.command_node(service, name)],
-            services=[service],
-            thing=shown(name, 40),
-            fix=fix,
-        )
-
-
-@static("CMD005", "executable-missing", "critical")
-def capitals(subject: Subject) -> Iterator[Finding]:
-    """``Celery`` for ``celery``: Linux tells capital letters from small ones."""
-    for service in subject.services:
-        first = base((service.argv or [""])[0])
-        if first in CELERY or first.lower() not in CELERY:
-            continue
-        yield found(
-            subject,
-            "CMD005",
-            "executable-missing",
-            "critical",
-            f"{service.label}: there is no program {first}; Linux tells capital letters from small ones",
-            [subject.command_node(service, first)],
-            services=[service],
-            thing=first,
-            fix=f"Write {first.lower()}.",
-        )
 
 
 @static("CMP004", "app-not-named")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from difflib import get_close_matches
 
-from celery_triage.checks.words import listed, shown
+from celery_triage.checks.words import shown
 from celery_triage.lint import variables
 from celery_triage.lint.merging import names
 from celery_triage.lint.reading import Node
@@ -304,73 +304,3 @@ def _check(subject: Subject, name: str, node: Node) -> _Told:
         if first not in ("CMD", "CMD-SHELL", "NONE") and not variables.unknown(first):
             why = f"the list of healthcheck.test begins with {shown(first, 30)}"
             yield name, "test", test, why, "Begin the list with CMD or CMD-SHELL.", "critical"
-
-
-@static("CMP012", "waits-for-no-health-check")
-def no_health_check(subject: Subject) -> Iterator[Finding]:
-    """A service waits for another one to be healthy, and that one has no health check.
-
-    ## What
-    `depends_on` with `condition: service_healthy` for a service whose `healthcheck` is disabled, or that has
-    none in the files and an official image that brings none (`postgres`, `redis`, `valkey`, `rabbitmq`,
-    `mysql`, `mongo`, `memcached`).
-
-    ## Why
-    A container without a health check is never healthy, so Compose gives up and does not start what waits.
-
-    ## Looks like
-    `dependency failed to start: container proj-redis-1 has no healthcheck configured`
-
-    ## Confirm
-    `docker inspect -f '{{json .Config.Healthcheck}}' CONTAINER` says `null`.
-
-    ## Do
-    Give that service a `healthcheck`, or wait with `service_started`.
-
-    ## False alarms
-    An image of one's own may hold a HEALTHCHECK; services with `build`, or with another image, are not
-    reported.
-    """
-    groups: dict[str, list[tuple[str, Node]]] = {}
-    if subject.project.fragment:
-        return
-    for service in subject.services:
-        depends = subject.known[service.label].node.get("depends_on")
-        for other, at in (depends.pairs() if depends is not None else {}).items():
-            if subject.project.text(at.get("condition")) != "service_healthy":
-                continue
-            if subject.project.text(at.get("required")) == "false":
-                continue
-            if other in subject.project.services and _never_healthy(subject, other):
-                groups.setdefault(other, []).append((service.label, at))
-    for other, pairs in groups.items():
-        waiting = [name for name, _ in pairs]
-        yield found(
-            subject,
-            "CMP012",
-            "waits-for-no-health-check",
-            "warning",
-            f"{listed(waiting)}: depends_on waits until {other} is healthy, and {other} has no health check: "
-            f"Compose gives up",
-            [at for _, at in pairs],
-            services=waiting,
-            thing=other,
-            fix=f"Give {other} a healthcheck, or write condition: service_started.",
-        )
-
-
-#: Official images of which no version has a HEALTHCHECK (their Dockerfiles; the maintainers' FAQ says why).
-_WITHOUT = frozenset("postgres redis valkey rabbitmq mysql mongo memcached".split())
-
-
-def _never_healthy(subject: Subject, name: str) -> bool:
-    node = subject.known[name].node
-    check = node.get("healthcheck")
-    if check is not None:
-        disabled = (subject.project.text(check.get("disable")) or "").lower() == "true"
-        test = check.get("test")
-        first = subject.project.text(test.items()[0]) if test is not None and test.items() else ""
-        return disabled or first == "NONE"
-    image = subject.project.written(node.get("image")).partition("@")[0].removeprefix("docker.io/")
-    bare = image.removeprefix("library/").partition(":")[0]
-    return node.get("build") is None and name not in subject.project.incomplete and bare in _WITHOUT
