@@ -19,6 +19,7 @@ from celery_triage.explain.judged import Harmless, Judged, Own, Strange
 from celery_triage.explain.records import shown
 from celery_triage.explain.subjects import Said, Subject, Unrecognised
 from celery_triage.model import Finding, Proof, Remedy, worst
+from celery_triage.redact import Redactor
 from celery_triage.signatures import Match, catalogue
 
 #: What clients say when the server of that role does not answer or is not there.
@@ -38,6 +39,8 @@ _START = STEPS.index("database")
 _OVER_WHEN_READY = ("DBS004", "DBS056", "DBS059", "RDS052", "RDS053", "RDS063", "RDS065", "RMQ060")
 #: What a script's wait for a server is over with.
 _WAITED_FOR = ("URL003", "URL005", "DBS004", "NET050", "BRK001")
+#: What is no cause by itself where it is said less than AGAIN times.
+_NOW_AND_THEN, AGAIN = ("WRK002", "WRK009"), 3
 #: So many of the last lines may be a program's end also where its logger wrote them.
 VERY_LAST = 2
 _ENDING = re.compile(
@@ -86,7 +89,7 @@ class _Case:
 
     @property
     def severity(self) -> str:
-        if self.state == "history":
+        if self.state == "history" or self.seldom:
             return "notice"
         if all(state != "active" for _, _, state in self.told) and self.code.severity == "critical":
             return "warning"  # only tasks failed of it; the process goes on
@@ -94,6 +97,14 @@ class _Case:
         if any(begin <= line <= end for said, begin, end in ends for line in said.lines):
             return "critical"  # Celery's main process says itself that it ends of it
         return self.code.severity
+
+    @property
+    def seldom(self) -> bool:
+        """Whether it is what happens now and then to a worker that works on: a task that was too slow, a
+        process that was replaced."""
+        if self.code.code not in _NOW_AND_THEN or sum(said.count for _, said, _ in self.told) >= AGAIN:
+            return False
+        return all(subject.marks.get("working", 0) > said.end for subject, said, _ in self.told)
 
     @property
     def first(self) -> int:
@@ -212,7 +223,8 @@ def _named(subject: Subject, match: Match) -> str:
         return subject.broker or match.object or home
     if match.signature == "child-killed" and (found := _SIGNAL.search(match.text)):
         return found[0]
-    return match.object
+    secret = match.object in match.text and match.object not in Redactor().text(match.text)
+    return "" if secret else match.object
 
 
 def _applications(code: Code) -> bool:
@@ -323,6 +335,11 @@ def _finding(case: _Case, id: str) -> Finding:
     detail = {"history": "The process got past it later in this log."}.get(
         case.state, what if goes_on else ""
     )
+    if case.code.code == "DBS001" and all(subject.role == "postgres" for subject, _, _ in case.told):
+        detail = (
+            "Only the server says so: a health check with pg_isready -U and without -d asks for a database "
+            "of its user's name, and harms nothing."
+        )
     return Finding(
         case.code.code,
         case.code.name,

@@ -54,6 +54,8 @@ _LOGGER = re.compile(
     r"\b(?:celery\.(?:worker|beat|app|bootsteps|concurrency|backends|bin|utils|pool|platforms|events)"
     r"|kombu|billiard|amqp|flower|tornado)(?:\.\w+)*(?::\w+:\d+)?[\s:|\])-]+(?:\d+ +){0,2}"
 )
+#: Where loguru says that a record was made.
+_PLACE = re.compile(r"^[\w.]+:[\w<>]+:\d+ - ")
 #: So much of a line shows whether it begins a record (characters).
 LONGEST_HEAD = 600
 _LEVELS = {
@@ -218,7 +220,7 @@ def _applications(text: str, found: re.Match[str]) -> Block:
     # The logger stands before the level or behind it.
     logger = _LOGGER.match(rest)
     own = logger or _LOGGER.match(re.sub(r"^\S+ \S+", "", text[: found.end()]))
-    message = rest[logger.end() :] if logger else rest.lstrip(" :-]|")
+    message = rest[logger.end() :] if logger else _PLACE.sub("", rest.lstrip(" :-]|"))
     if own is None:
         return Block("record", 0, 0, message, "app", level)
     process = re.search(r"\b(?:Fork|Spawn)?PoolWorker-\d+", text[: found.end() + 60])

@@ -19,6 +19,7 @@ _LINE = re.compile(
     r"|failure|refused|denied|not found|no such|unable|killed|segmentation fault|out of memory"
     r"|timed out|timeout reached|timeout exceeded|gave up|giving up|aborting|crashed|crashing)\b"
     r"|^[A-Za-z_][\w.]*(?:Error|Exception)\b"
+    r"|\b(?:level|lvl|severity)=\"?(?:error|fatal|panic|crit)"
     r"|(?-i:^(?:[a-z_]\w*\.)+[A-Z]\w+: |\b[A-Z]\w*(?:Error|Exception)\b)"
 )
 _VARIABLE = (
