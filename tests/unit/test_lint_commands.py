@@ -196,6 +196,7 @@ def test_a_word_that_no_celery_5_takes_is_critical_with_what_was_meant(tmp_path,
     [
         ("celery -l info -A shop worker", "Write -l behind worker"),
         ("celery worker --app=shop", "Write --app before worker"),
+        ("celery -A shop worker --broker-url=redis://redis", "Write --broker before worker"),
         ("celery -A shop worker -c=4", "Write -c 4: behind a single dash stands no equals sign."),
         ("celery -A shop worker --disable-prefetch", "only Celery 5.6 to 5.7 has it"),
     ],

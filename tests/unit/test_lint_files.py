@@ -260,6 +260,10 @@ REFUSED = [
     ("healthcheck: {test: x, interval: 30}", "healthcheck.interval is a number"),
     ("extends: nowhere", "has no service nowhere"),
     ("ports: ['abc:80']", "abc is no port"),
+    ("mem_limit: lots", "mem_limit is no size (lots)"),
+    ("build: {contex: .}", "there is no property build.contex"),
+    ("pull_policy: sometimes", "there is no sometimes"),
+    ("healthcheck: {test: x, retries: three}", "healthcheck.retries is no number"),
     ("ports: ['70000:80']", "70000 is no port"),
     ("ports: ['90-80:80']", "90-80 is no port"),
     ("environment: {A: [1]}", "the variable A is a list"),
@@ -336,6 +340,40 @@ def test_a_circle_of_services_that_wait_is_told_once(tmp_path):
     text += "  b: {image: x, depends_on: [w, a]}\n"
     (one,) = judged(tmp_path, text).diagnosis.findings
     assert (one.code, one.severity) == ("CMP013", "critical") and "w → b → w" in one.title
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("services: {w: {image: x}}\nvolumes: [a]\n", "volumes is a list, not a mapping"),
+        ("services: {'a b': {image: x}}\n", "a service's name has only"),
+        ("services: {w: {image: x, volumes_from: [zz]}}\n", "names the service zz"),
+    ],
+)
+def test_names_and_volumes_that_compose_refuses(tmp_path, text, why):
+    """Each was given to the real Compose 2.26."""
+    told = judged(tmp_path, text).diagnosis.findings
+    assert any(one.severity == "critical" and why in one.title for one in told)
+
+
+def test_what_compose_needs_and_is_not_here_is_said(tmp_path):
+    """`${X:?}` without X, and an env file that is not there: Compose starts nothing without them."""
+    told = judged(tmp_path / "a", HEALTHY.replace("image: shop", "image: shop:${TAG:?}"))
+    assert any("unless the environment sets TAG" in why for _, why, _ in told.notes)
+    told = judged(tmp_path / "b", HEALTHY.replace("image: shop", "image: shop\n    env_file: none.env"))
+    assert any("none.env is not here; without it Compose starts nothing" in why for _, why, _ in told.notes)
+
+
+def test_a_host_in_another_file_is_not_judged(tmp_path):
+    """No server of that kind stands here, or an override file lies beside this one."""
+    alone = HEALTHY.replace("  redis: {image: redis:7}\n", "")
+    told = judged(tmp_path / "a", alone)
+    assert not found(told) and any("no service here is such a server" in why for _, why, _ in told.notes)
+    typo = HEALTHY.replace("//redis:6379", "//rediss:6379")
+    assert found(judged(tmp_path / "b", typo)) == {"URL003": "warning"}
+    files = {"docker-compose.yml": typo, "docker-compose.override.yml": "services: {}\n"}
+    told = judged(tmp_path / "c", files)
+    assert not found(told) and any("docker-compose.override.yml beside it" in why for _, why, _ in told.notes)
 
 
 def test_a_service_beside_services_is_told(tmp_path):

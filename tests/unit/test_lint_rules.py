@@ -327,6 +327,12 @@ CASES = [
         {"docker-compose.yml": WITH_PASSWORD, ".env": "PW=1\n"},
     ),
     ("CMP011", "warning", HEALTHY.replace("-c 4", "-c 4 --detach"), HEALTHY),
+    (
+        "CMP011",
+        "warning",
+        HEALTHY.replace(COMMAND, "sh -c 'celery -A shop worker &'"),
+        HEALTHY.replace(COMMAND, "sh -c 'celery -A shop worker & wait'"),
+    ),
     ("CMD001", "critical", HEALTHY.replace("-c 4", "--autoreload"), HEALTHY),
     (
         "WRK009",

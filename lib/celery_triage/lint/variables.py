@@ -30,11 +30,13 @@ _ENV_SIZE = 2**20
 @dataclass
 class Variables:
     """What Compose puts in for variables. ``known``: the names that could be read; ``asked`` collects the
-    names that stand in the files and are not known; ``refused`` the errors (``${X:?…}``, bad syntax), each
+    names that stand in the files and are not known, ``required`` those without which Compose starts nothing;
+    ``refused`` the errors (``${X:?…}``, bad syntax), each
     with the text that it stands in."""
 
     known: Mapping[str, str] = field(default_factory=dict)
     asked: set[str] = field(default_factory=set)
+    required: set[str] = field(default_factory=set)
     refused: list[tuple[str, str]] = field(default_factory=list)
 
     def put_in(self, text: str, depth: int = 0) -> str:
@@ -98,6 +100,7 @@ class Variables:
             return word if filled else ""
         if not filled:
             self.asked.add(name)
+            self.required.add(name)
             return f"{OPEN}{name}{CLOSE}"
         return given or ""
 

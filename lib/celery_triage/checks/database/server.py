@@ -29,15 +29,15 @@ def connections_exhausted(look: Look) -> Iterator[Finding]:
     The server said so to our own login, or all of its slots for ordinary roles are taken.
 
     ## Why
-    Celery's database backend opens a connection for every result, so results are lost, and a service that
-    starts cannot.
+    Celery's database backend holds a connection for each pool process (and one more for each result outside
+    of the pool), so results are lost, and a service that starts cannot.
 
     ## Looks like
     `FATAL:  sorry, too many clients already`, `remaining connection slots are reserved`.
 
     ## Confirm
     `docker exec POSTGRES psql -U postgres -c 'SELECT datname, usename, state, count(*) FROM pg_stat_activity
-    GROUP BY 1, 2, 3'`.
+    GROUP BY 1, 2, 3'` (`-U` and the value of POSTGRES_USER, where that is another).
 
     ## Do
     Find who holds the connections; lower pools and concurrency, or raise `max_connections`.

@@ -86,7 +86,8 @@ def wrong_node(look: Look) -> Iterator[Finding]:
 
     ## Why
     Nobody answers, so the check fails every time, and Docker calls a worker unhealthy that works. A name with
-    `$HOSTNAME` needs a worker that is started with `-n name@%h`, and two dollar signs in a Compose file.
+    `$HOSTNAME` needs a worker that is started with `-n name@%h`, and two dollar signs in a Compose file;
+    only a shell puts it in, so the check is a text or begins with `CMD-SHELL`.
 
     ## Looks like
     `(unhealthy)` on a worker that takes its tasks; the check prints `No nodes replied within time

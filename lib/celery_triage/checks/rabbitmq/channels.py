@@ -210,8 +210,8 @@ def acknowledgement_timeout(look: Look) -> Iterator[Finding]:
     longest task and ETA.
 
     ## Do
-    Raise `consumer_timeout` above them (a file in RabbitMQ's `conf.d`, or the argument or policy
-    `consumer-timeout` of the queue from 3.12 on), make the tasks shorter, or acknowledge early.
+    Raise `consumer_timeout` above them (a file in RabbitMQ's `conf.d`, or from 3.12 on the queue's argument
+    `x-consumer-timeout` or the policy `consumer-timeout`), make the tasks shorter, or acknowledge early.
 
     ## False alarms
     A single task that hung: it is told while that life of the worker goes on, and for twice the time-out

@@ -36,7 +36,8 @@ def memory_per_child(look: Look) -> Iterator[Finding]:
     ## Why
     The pool compares a process with the limit after each task, and replaces one that is above. Below what it
     has from the start each process does one task and ends; the main process is busy with making new ones, so
-    that it answers late or not at all, and most of the time is lost. It says nothing of that in its log.
+    that it answers late or not at all, and most of the time is lost. Its log says of that at most
+    `child process exiting after exceeding memory limit` for each.
 
     ## Looks like
     A worker that does a task or two a second and uses all the processor time it gets; process ids that never

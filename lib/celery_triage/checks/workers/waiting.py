@@ -189,8 +189,8 @@ def prefetch_holds_tasks(look: Look) -> Iterator[Finding]:
     `celery -A APP inspect reserved`, `celery -A APP inspect active`.
 
     ## Do
-    `--prefetch-multiplier=1`, and for long tasks `task_acks_late`, so that no more than one task waits for
-    each process.
+    `--prefetch-multiplier=1`, so that one task waits for each process; for long tasks `task_acks_late` too,
+    so that none does.
 
     ## False alarms
     Tasks with an ETA are held by whoever took them and are not counted. Where every worker has something to

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
+from celery_triage.checks.commands.quoting import written
 from celery_triage.checks.words import listed, shown
 from celery_triage.checks.workers.recycling import LEAST_KIB, OPTION, limit_kib, meant_kib
 from celery_triage.commandline import Launch, Unwrapped, unwrap
@@ -107,7 +108,23 @@ def detaches(subject: Subject) -> Iterator[Finding]:
     """
     for service in subject.celery:
         launch = next(reversed(subject.launches(service).values()), None)
-        if launch is None or launch.problems or service.unwrapped.expands or service.unwrapped.assumed:
+        if launch is None or launch.problems or service.unwrapped.assumed:
+            continue
+        line = "".join(written(service)[-1:]).rstrip()
+        if service.unwrapped.backgrounded and line.endswith("&") and "wait" not in line:
+            yield found(
+                subject,
+                "CMP011",
+                "command-detaches",
+                "warning",
+                f"{service.label}: the & at the end sends the process into the background, so the container "
+                f"ends at once",
+                [subject.command_node(service, "&")],
+                services=[service],
+                thing="&",
+                fix="Take the & out, and write exec before the command.",
+            )
+        if service.unwrapped.expands:
             continue
         multi = launch.subcommand == "multi" and set(launch.positional[:1]) & {"start", "restart"}
         if not (multi or launch.options.get("detach")):

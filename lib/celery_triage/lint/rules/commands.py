@@ -133,6 +133,8 @@ def _told(
         title = f"{names}: {_sentence(problem)} ({wrong})"
     elif kind == "unexpected_argument":
         title = f"{names}: Celery takes no word {shown(problem.token, 40)} there ({wrong})"
+    elif kind == "misplaced_option" and problem.candidates[:1] not in ((), (problem.option,)):
+        title = f"{names}: Celery has no option {problem.option} ({wrong})"
     elif kind == "misplaced_option":
         title = f"{names}: {problem.option} stands on the wrong side of the sub-command ({wrong})"
     elif severity == "notice" and all(version in versions for version in pin.minors):

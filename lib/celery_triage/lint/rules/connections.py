@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 from celery_triage.checks.connections.shared import similar
 from celery_triage.checks.words import listed, verb
+from celery_triage.lint.project import BASE_NAMES
 from celery_triage.lint.rules.registry import found, static
 from celery_triage.lint.subject import Subject
 from celery_triage.model import Finding
@@ -122,7 +124,7 @@ def _unreached(
     certain = all(subject.sure(service, url.var) for service, url in pairs)
     severity = "warning" if certain else "notice"
     nodes = [subject.url_node(service, url) for service, url in pairs]
-    doubt = _outside(subject, services)
+    doubt = _outside(subject, services, pairs[0][1].parsed.family)
     if kind == "itself":
         if subject.project.fragment:
             subject.note(names, f"{host}: {subject.project.fragment}", "URL003")
@@ -149,10 +151,25 @@ def _unreached(
     return found(subject, "URL003", name, severity, title, nodes, services=services, thing=host, fix=fix)
 
 
-def _outside(subject: Subject, services: list[Service]) -> str:
+def _beside(subject: Subject) -> str:
+    """The override file that Compose itself would have read, where it lies there and was not given."""
+    if len(subject.project.paths) != 1:
+        return ""
+    path = subject.project.paths[0]
+    stem, suffix = os.path.splitext(path)
+    other = f"{stem}.override{suffix}"
+    return os.path.basename(other) if os.path.basename(path) in BASE_NAMES and os.path.exists(other) else ""
+
+
+def _outside(subject: Subject, services: list[Service], family: str) -> str:
     """Why a name may mean something outside these files; empty where it cannot."""
     if subject.project.fragment:
         return subject.project.fragment
+    if other := _beside(subject):
+        return f"{other} beside it was not given, and may define it"
+    roles = {"redis": "redis", "sentinel": "redis", "amqp": "rabbitmq", "sql": "postgres"}
+    if family in roles and not any(one.role == roles[family] for one in subject.services):
+        return "no service here is such a server, so another file or machine has it"
     networks = subject.project.top.get("networks")
     for service in services:
         for network in service.networks:

@@ -65,7 +65,8 @@ def formats(subject: Subject) -> Iterator[Finding]:
     Compose v2 does not read the first format at all. It ignores `version`.
 
     ## Looks like
-    `additional properties 'worker' not allowed`
+    `(root) Additional property worker is not allowed` (Compose 2.26). A `version` of another number is only
+    worth knowing.
 
     ## Confirm
     `docker compose -f FILE config -q`
@@ -124,6 +125,12 @@ def unset(subject: Subject) -> Iterator[Finding]:
     ## False alarms
     The environment may have it: it is only worth knowing. Without a `.env` nothing is reported.
     """
+    if required := sorted(subject.project.variables.required):
+        why = f"Compose starts nothing unless the environment sets {listed(required, 6)} (`:?`)"
+        subject.note(subject.project.paths[0], why, "CMP009")
+    for service in subject.services:
+        if (missing := subject.known[service.label].env_missing) and service.is_celery:
+            subject.note(service.label, f"{missing}; without it Compose starts nothing", "CMP009")
     if not subject.project.dotenv:
         if subject.project.variables.asked:
             told = listed(sorted(subject.project.variables.asked), 6)

@@ -41,9 +41,10 @@ def fix_of(kind: str, problem: Problem, subcommand: str) -> str:
     if " " in problem.token.strip():
         return "Make each word a member of the list of its own."
     if kind == "misplaced_option":
+        meant = problem.candidates[0] if problem.candidates else problem.option
         side = "behind" if problem.before_app else "before"
         own = "its own options" if problem.before_app else "options of Celery itself, as -A,"
-        return f"Write {problem.option} {side} {subcommand}: {own} belong there."
+        return f"Write {meant} {side} {subcommand}: {own} belong there."
     named = kind == "unknown_command" or (kind == "unknown_option" and is_meant(problem))
     if problem.candidates and named:
         first = problem.candidates[0]

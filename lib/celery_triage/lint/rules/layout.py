@@ -85,6 +85,10 @@ def _wanted(subject: Subject, node: Node) -> Iterator[tuple[str, str, Node]]:
             yield "service", subject.project.variables.put_in(other), at
     for link in (node.get("links") or Node(None, "", 0)).items():
         yield "service", (text(link) or "").partition(":")[0], link
+    for item in (node.get("volumes_from") or Node(None, "", 0)).items():
+        other = text(item) or ""
+        if not other.startswith("container:"):
+            yield "service", other.partition(":")[0], item
     mode = text(node.get("network_mode")) or ""
     if mode.startswith("service:"):
         yield "service", mode[8:], node.get("network_mode") or node

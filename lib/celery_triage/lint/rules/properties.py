@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from difflib import get_close_matches
 
-from celery_triage.checks.words import shown
-from celery_triage.lint import variables
-from celery_triage.lint.merging import names
 from celery_triage.lint.reading import Node
 from celery_triage.lint.rules.registry import found, static
+from celery_triage.lint.rules.values import Told, circle, kind_of, told_of, unknown_key
 from celery_triage.lint.subject import Subject
 from celery_triage.model import Finding
 
@@ -53,23 +50,25 @@ _OTHERS = frozenset(
     "stdin_open tty use_api_socket volume_driver net log_driver log_opt dockerfile".split()
 )
 _SERVICE = frozenset(_KINDS) | _OTHERS
-_HEALTHCHECK = frozenset("test interval timeout retries start_period start_interval disable".split())
 _DEPLOY = frozenset(
     "mode replicas endpoint_mode labels resources restart_policy update_config rollback_config "
     "placement".split()
 )
+_MAPPINGS = ("volumes", "networks", "secrets", "configs")
+_BUILD = frozenset(
+    "context dockerfile dockerfile_inline args additional_contexts cache_from cache_to entitlements "
+    "extra_hosts isolation labels network no_cache platforms privileged provenance pull sbom secrets "
+    "shm_size ssh tags target ulimits".split()
+)
 _RESOURCES = frozenset("cpus memory pids devices generic_resources".split())
 _BELOW = {
+    ("build",): _BUILD,
     ("deploy",): _DEPLOY,
     ("deploy", "resources"): frozenset(("limits", "reservations")),
     ("deploy", "resources", "limits"): _RESOURCES,
     ("deploy", "resources", "reservations"): _RESOURCES,
 }
-#: Compose takes any text, and the Docker Engine refuses the container.
-_RESTART = re.compile(r"no|always|unless-stopped|on-failure(?::\d+)?")
 _TOP = frozenset("version name services networks volumes configs secrets include models".split())
-_CONDITIONS = ("service_started", "service_healthy", "service_completed_successfully")
-_NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?|true|false", re.I)
 #: More are counted, not listed.
 _MOST = 20
 
@@ -115,7 +114,7 @@ def refused(subject: Subject) -> Iterator[Finding]:
         if key:
             at, fix = subject.node(service, key), "Close it, or write the command as a list."
             told.append((service.label, key, at, f"{key} cannot be split: {why}", fix, "critical"))
-    told += _circle(subject)
+    told += circle(subject)
     for name, at, why in project.broken:
         told.append((name, "extends", at, why, "Correct the name of the service in extends.", "critical"))
     several = list(dict.fromkeys(told))
@@ -134,15 +133,15 @@ def refused(subject: Subject) -> Iterator[Finding]:
         )
 
 
-_Told = Iterator[tuple[str, str, Node, str, str, str]]
-
-
-def _top(subject: Subject, path: str) -> _Told:
+def _top(subject: Subject, path: str) -> Told:
     root = subject.project.reads[path].root
     for key, node in (root.pairs() if root is not None else {}).items():
-        if key == "version" and _kind(node) == "number":
+        if key == "version" and kind_of(node) == "number":
             fix = "Put it into quotes, or take it out: Compose v2 has no use for it."
             yield path, key, node, "version is a number, not a text", fix, "critical"
+        if key in _MAPPINGS and kind_of(node) not in ("mapping", "") and not node.tag:
+            why = f"{key} is a {kind_of(node)}, not a mapping"
+            yield path, key, node, why, _wanted(key, "mapping", ""), "critical"
         if key in _TOP or key.startswith("x-"):
             continue
         if {"image", "build", "command"} & set(node.pairs()):
@@ -152,20 +151,20 @@ def _top(subject: Subject, path: str) -> _Told:
             yield path, key, node, f"it knows no {key} at the top level", f"Write {close[0]}.", "critical"
 
 
-def _of_service(subject: Subject, name: str, node: Node) -> _Told:
+def _of_service(subject: Subject, name: str, node: Node) -> Told:
     for key, value in node.pairs().items():
-        yield from _unknown(name, key, value, _SERVICE, "")
+        yield from unknown_key(name, key, value, _SERVICE, "")
         kinds = _KINDS.get(key)
         if kinds is None or value.tag:
             continue
-        kind = _kind(value)
+        kind = kind_of(value)
         if kind and kind not in kinds.split():
             allowed = kinds.replace(" ", " or a ")
             why = f"{key} is a {kind}, not a {allowed}"
             yield name, key, value, why, _wanted(key, kinds, value.text or ""), "critical"
         elif kind == "list" and key in _OF_TEXT:
             for item in value.items():
-                kind = _kind(item)
+                kind = kind_of(item)
                 if kind in ("", "text"):
                     continue
                 why = f"a member of {key} is a {kind}"
@@ -178,79 +177,18 @@ def _of_service(subject: Subject, name: str, node: Node) -> _Told:
                     fix = f"Write - {pair}=value, or {pair}: value without the hyphen."
                 yield name, key, item, why, fix, "critical"
                 break
-    yield from _depends(subject, name, node)
-    yield from _check(subject, name, node)
+    yield from told_of(subject, name, node)
     for below, known in _BELOW.items():
         for key, value in (node.get(*below) or Node(None, "", 0)).pairs().items():
-            yield from _unknown(name, key, value, known, ".".join(below) + ".")
+            yield from unknown_key(name, key, value, known, ".".join(below) + ".")
     for key, value in (node.get("environment") or Node(None, "", 0)).pairs().items():
         if isinstance(value.value, (dict, list)):
-            why = f"the variable {key} is a {_kind(value)}"
+            why = f"the variable {key} is a {kind_of(value)}"
             yield name, "environment", value, why, f"Write {key} as a text in quotes.", "critical"
-    yield from _ports(subject, name, node)
     mode, networks = node.get("network_mode"), node.get("networks")
     if mode is not None and mode.value and networks is not None and networks.value:
         why, fix = "network_mode and networks exclude each other", "Leave one of the two out."
         yield name, "network_mode", mode, why, fix, "critical"
-    restart = subject.project.text(node.get("restart")) or ""
-    judged = _kind(node.get("restart") or Node(None, "", 0)) == "text" and not variables.unknown(restart)
-    if judged and not _RESTART.fullmatch(restart):
-        why = f"there is no restart policy {shown(restart, 30)}"
-        fix = "One of: no, always, unless-stopped, on-failure."
-        yield name, "restart", node.get("restart") or node, why, fix, "critical"
-
-
-def _circle(subject: Subject) -> _Told:
-    """Services that wait for each other in a circle."""
-    waits = {
-        name: {other: at for other, at in names(node.get("depends_on")).items()}
-        for name, node in subject.project.services.items()
-    }
-    done: set[str] = set()
-    for first in waits:
-        path: list[str] = []
-        ahead = [(first, 0)]
-        while ahead and first not in done:
-            name, depth = ahead.pop()
-            del path[depth:]
-            if name in path:
-                circle = [*path[path.index(name) :], name]
-                done.update(circle)
-                why = f"depends_on makes a circle ({' → '.join(circle)})"
-                yield name, "depends_on", waits[circle[-2]][name], why, "Take one of them away.", "critical"
-                break
-            if name in done or name not in waits:
-                continue
-            path.append(name)
-            ahead += [(other, len(path)) for other in waits[name]]
-            if not waits[name]:
-                done.add(name)
-        done.add(first)
-
-
-def _unknown(name: str, key: str, value: Node, known: frozenset[str], below: str) -> _Told:
-    if key in known or key.startswith("x-") or variables.unknown(key) or "$" in key:
-        return
-    close = get_close_matches(key.lower().replace("-", "_"), sorted(known), 1, 0.8)
-    why = f"there is no property {below}{shown(key, 40)}"
-    if close:
-        yield name, key, value, why, f"Write {close[0]}.", "critical"
-    else:
-        fix = "Take it out, or name it x-… for your own use."
-        yield name, key, value, f"{why} in Compose 2.26", fix, "warning"
-
-
-def _kind(node: Node) -> str:
-    """``text``, ``number``, ``truth value``, ``list`` or ``mapping``; empty for what is empty."""
-    if isinstance(node.value, dict):
-        return "mapping"
-    if isinstance(node.value, list):
-        return "list"
-    if node.value is None:
-        return ""
-    if not node.plain or not _NUMBER.fullmatch(node.value):
-        return "text"
-    return "number" if node.value[-1:].isdigit() else "truth value"
 
 
 def _wanted(key: str, kinds: str, text: str) -> str:
@@ -260,47 +198,3 @@ def _wanted(key: str, kinds: str, text: str) -> str:
         return "Put it into quotes." if kinds == "text" else f"Give {key} a text in quotes, or a list."
     form = "behind a hyphen" if "list" in kinds else "as name: value"
     return f"Write its members below {key}:, each {form}."
-
-
-def _ports(subject: Subject, name: str, node: Node) -> _Told:
-    """Ports in the short syntax that are no numbers from 0 to 65535, or ranges that run backwards."""
-    for item in (node.get("ports") or Node(None, "", 0)).items():
-        text = subject.project.text(item) or ""
-        if variables.unknown(text) or "$" in text:
-            continue
-        for part in text.partition("/")[0].split("]:")[-1].split(":")[-2:]:
-            ends = part.split("-")
-            numbers = [int(end) for end in ends if end.isdigit()]
-            address = "." in part or not part
-            if address or (
-                len(numbers) == len(ends) <= 2 and numbers == sorted(numbers) and numbers[-1] < 65536
-            ):
-                continue
-            yield name, "ports", item, f"{shown(part, 30)} is no port", "Write HOST:CONTAINER.", "critical"
-
-
-def _depends(subject: Subject, name: str, node: Node) -> _Told:
-    depends = node.get("depends_on")
-    for other, at in (depends.pairs() if depends is not None else {}).items():
-        if at.value is not None and not isinstance(at.value, dict):
-            fix = f"Write {other}: and below it condition: service_healthy."
-            yield name, "depends_on", at, f"depends_on.{other} is no mapping", fix, "critical"
-        condition = subject.project.text(at.get("condition"))
-        if condition and not variables.unknown(condition) and condition not in _CONDITIONS:
-            fix = f"One of: {', '.join(_CONDITIONS)}."
-            yield name, "condition", at, f"there is no condition {shown(condition, 30)}", fix, "critical"
-
-
-def _check(subject: Subject, name: str, node: Node) -> _Told:
-    check = node.get("healthcheck")
-    for key, value in (check.pairs() if check is not None else {}).items():
-        yield from _unknown(name, key, value, _HEALTHCHECK, "healthcheck.")
-        if key in ("interval", "timeout", "start_period", "start_interval") and _kind(value) == "number":
-            fix = f"Write {key}: {value.text}s."
-            yield name, key, value, f"healthcheck.{key} is a number without a unit", fix, "critical"
-    test = check.get("test") if check is not None else None
-    if test is not None and isinstance(test.value, list) and test.value:
-        first = subject.project.text(test.value[0]) or ""
-        if first not in ("CMD", "CMD-SHELL", "NONE") and not variables.unknown(first):
-            why = f"the list of healthcheck.test begins with {shown(first, 30)}"
-            yield name, "test", test, why, "Begin the list with CMD or CMD-SHELL.", "critical"
