@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import io
+import json
 import random
 from itertools import islice
 
@@ -12,6 +13,7 @@ import pytest
 
 from celery_triage.explain import explain
 from celery_triage.explain.learned import learn
+from celery_triage.explain.showing import as_json
 from celery_triage.signatures import blocks
 
 #: A worker that dies: the record, its traceback, the exception.
@@ -998,3 +1000,67 @@ def test_each_line_is_in_exactly_one_block() -> None:
             assert (block.begin, block.end > place) == (place, True), lines
             place = block.end
         assert place == len(lines), lines
+
+
+def test_an_image_for_another_processor_comes_before_the_program_that_cannot_be_executed() -> None:
+    """One cause, and the other follows from it; alone the platform is a warning."""
+    platform = (
+        "worker The requested image's platform (linux/arm64) does not match the detected host platform "
+        "(linux/amd64/v3) and no specific platform was requested\n"
+    )
+    text = f"{platform}exec /usr/local/bin/celery: exec format error\n"
+    assert causes(text) == [("CPS059", "linux/arm64")] and verdict(text) == "critical"
+    assert verdict(platform) == "warning"
+
+
+def test_google_clouds_records_are_read() -> None:
+    """The message stands below `jsonPayload`, or each line is a `textPayload`."""
+    refused = "Error 111 connecting to redis:6379. Connection refused."
+    payload = {
+        "message": f"consumer: Cannot connect to redis://redis:6379/0: {refused}.",
+        "logger": "celery.worker.consumer.consumer",
+        "levelname": "ERROR",
+    }
+    one = json.dumps({"insertId": "a", "timestamp": "2026-11-24T00:00:00Z", "jsonPayload": payload})
+    assert causes(one + "\n") == [("BRK001", "redis")]
+    raised = ("Traceback (most recent call last):", '  File "x.py", line 1, in connect')
+    lines = (*raised, f"redis.exceptions.ConnectionError: {refused}")
+    text = "".join(json.dumps({"insertId": "a", "textPayload": line}) + "\n" for line in lines)
+    assert causes(text) == [("BRK001", "redis")]
+
+
+def test_a_secret_that_is_no_port_is_no_object() -> None:
+    """Python quotes what it took for the port; it may be the end of a password."""
+    text = (
+        'Traceback (most recent call last):\n  File "x.py", line 1, in <module>\n'
+        "ValueError: Port could not be cast to integer value as 'S3cr3tPa55'\n"
+    )
+    told = explain([("paste", io.BytesIO(text.encode()))])
+    assert "S3cr3tPa55" not in json.dumps(as_json(told))
+    assert causes(text) == [("URL001", "")]
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("[2026-11-24 00:00:05,000: WARNING/MainProcess] Soft time limit (30s) exceeded for a.b[x1]", "WRK002"),
+        (
+            "[2026-11-24 00:00:05,000: WARNING/ForkPoolWorker-2] child process exiting after exceeding memory "
+            "limit (410000KiB / 400000KiB)",
+            "WRK009",
+        ),
+    ],
+)
+def test_what_happens_now_and_then_is_no_cause(line: str, code: str) -> None:
+    """One task over its limit, one process replaced, and the worker works on: told as a notice; three times
+    it is a cause."""
+    after = "[2026-11-24 00:00:09,000: INFO/ForkPoolWorker-3] Task a.c[8d1f] succeeded in 0.1s: None\n"
+    once, often = f"{READY}\n{line}\n{after}", f"{READY}\n" + f"{line}\n" * 3 + after
+    assert not causes(once) and verdict(once) == "ok"
+    assert [one for one, _ in causes(often)] == [code]
+
+
+def test_errors_in_logfmt_are_listed() -> None:
+    """Exporters and proxies write so; nothing is dropped."""
+    told = explain([("paste", io.BytesIO(b'ts=2026-11-24T00:00:00Z level=error msg="frobnicator exploded"\n'))])
+    assert [one.count for one in told.judged.strange] == [1] and told.verdict == "unknown"

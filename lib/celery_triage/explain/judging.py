@@ -79,6 +79,7 @@ class _Case:
     says: str
     told: list[tuple[Subject, Said, str]] = field(default_factory=list)
     by: _Case | None = None
+    worse: bool = False  # more than what is said of it alone
 
     @property
     def state(self) -> str:
@@ -96,7 +97,7 @@ class _Case:
         ends = ((said, begin, end) for one, said, _ in self.told for begin, end in one.ends)
         if any(begin <= line <= end for said, begin, end in ends for line in said.lines):
             return "critical"  # Celery's main process says itself that it ends of it
-        return self.code.severity
+        return "critical" if self.worse else self.code.severity
 
     @property
     def seldom(self) -> bool:
@@ -155,6 +156,7 @@ def judge(subjects: Sequence[Subject]) -> Judged:
         for unknown in subject.unknown.values():
             _unrecognised(judged, subject, unknown)
     _unanswered(judged, subjects, cases)
+    _other_processor(cases)
     ordered = sorted(_together(list(cases.values())), key=_rank)
     _explained(ordered)
     ordered.sort(key=lambda case: case.by is not None)
@@ -171,6 +173,14 @@ def judge(subjects: Sequence[Subject]) -> Judged:
     ]
     judged.verdict = _verdict(judged)
     return judged
+
+
+def _other_processor(cases: dict[tuple[str, str], _Case]) -> None:
+    """An image for another processor mostly runs slowly; where its program cannot be executed, it is why."""
+    by_code = {case.code.code: case for case in cases.values()}
+    platform, program = by_code.get("CPS059"), by_code.get("CMD052")
+    if platform is not None and program is not None:
+        platform.worse = True
 
 
 @cache

@@ -12,7 +12,7 @@ from typing import Any
 from celery_triage.signatures.formats import from_repr
 from celery_triage.signatures.tracebacks import CHAINED
 
-_MESSAGE = ("message", "msg", "event", "MESSAGE", "log", "text")
+_MESSAGE = ("message", "msg", "event", "MESSAGE", "log", "text", "textPayload")
 _LEVEL = ("level", "levelname", "severity", "log.level", "error_severity", "lvl", "loglevel", "PRIORITY")
 _TIME = ("time", "timestamp", "@timestamp", "asctime", "ts", "created_at", "__REALTIME_TIMESTAMP")
 _TRACE = (
@@ -56,8 +56,9 @@ def from_json(text: str) -> Record | None:
         return Record(cut[1].replace("\\n", "\n").replace('\\"', '"').rstrip()) if cut else None
     if not isinstance(data, dict):
         return None
-    if isinstance(data.get("record"), Mapping):  # loguru's serialised form
-        data = {**data, **data["record"]}
+    for inner in ("record", "jsonPayload"):  # loguru's serialised form; Google Cloud Logging
+        if isinstance(data.get(inner), Mapping):
+            data = {**data, **data[inner]}
     message = _first(data, _MESSAGE)
     if message is None:
         return None
