@@ -342,6 +342,20 @@ def test_a_circle_of_services_that_wait_is_told_once(tmp_path):
     assert (one.code, one.severity) == ("CMP013", "critical") and "w → b → w" in one.title
 
 
+def test_services_that_wait_in_many_ways_end_at_once(tmp_path):
+    """Forty layers of two services, each waiting for both of the next: 2**40 ways and no circle; one edge
+    back makes one."""
+    lines = [
+        f"  {side}{layer}: {{image: x, depends_on: [a{layer + 1}, b{layer + 1}]}}\n"
+        for layer in range(40)
+        for side in "ab"
+    ]
+    text = "services:\n" + "".join(lines) + "  b40: {image: x}\n"
+    assert not found(judged(tmp_path / "a", text + "  a40: {image: x}\n"))
+    told = judged(tmp_path / "b", text + "  a40: {image: x, depends_on: [a39]}\n").diagnosis.findings
+    assert [one.code for one in told] == ["CMP013"] and "a39 → a40 → a39" in told[0].title
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [

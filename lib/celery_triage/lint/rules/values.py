@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from graphlib import CycleError, TopologicalSorter
 
 from celery_triage.checks.words import shown
 from celery_triage.lint import variables
@@ -141,28 +142,26 @@ def _check(subject: Subject, name: str, node: Node) -> Told:
 
 
 def circle(subject: Subject) -> Told:
-    """Services that wait for each other in a circle."""
-    waits = {
-        name: {other: at for other, at in names(node.get("depends_on")).items()}
-        for name, node in subject.project.services.items()
-    }
-    done: set[str] = set()
-    for first in waits:
-        path: list[str] = []
-        ahead = [(first, 0)]
-        while ahead and first not in done:
-            name, depth = ahead.pop()
-            del path[depth:]
-            if name in path:
-                circle = [*path[path.index(name) :], name]
-                done.update(circle)
-                why = f"depends_on makes a circle ({' → '.join(circle)})"
-                yield name, "depends_on", waits[circle[-2]][name], why, "Take one of them away.", "critical"
-                break
-            if name in done or name not in waits:
-                continue
-            path.append(name)
-            ahead += [(other, len(path)) for other in waits[name]]
-            if not waits[name]:
-                done.add(name)
-        done.add(first)
+    """Services that wait for each other in a circle, each circle once."""
+    waits = {name: names(node.get("depends_on")) for name, node in subject.project.services.items()}
+    left = {name: [other for other in told if other in waits] for name, told in waits.items()}
+    while found := _circle_in(left):
+        first = min(found, key=list(waits).index)
+        at = found.index(first)
+        ring = [*found[at:], *found[:at], first]
+        why = f"depends_on makes a circle ({' → '.join(ring)})"
+        yield first, "depends_on", waits[ring[-2]][first], why, "Take one of them away.", "critical"
+        left = {
+            name: [other for other in told if other not in found]
+            for name, told in left.items()
+            if name not in found
+        }
+
+
+def _circle_in(waits: Mapping[str, Sequence[str]]) -> list[str]:
+    """One circle, each member waiting for the next; empty where there is none."""
+    try:
+        TopologicalSorter(waits).prepare()
+    except CycleError as error:
+        return error.args[1][:0:-1]  # it names what is waited for first, and the first member twice
+    return []
