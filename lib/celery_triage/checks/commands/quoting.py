@@ -23,10 +23,11 @@ _SHOWN = 300
 def broken(service: Service) -> str:
     """Which way the shell line of a service's command goes wrong: ``lost`` (``sh -c`` takes one word of it),
     ``unread`` (an operator without a shell); empty where it does not, or where Celery has no part in it."""
-    told, words = service.unwrapped, written(service)
+    told = service.unwrapped
     if told.lost and (told.is_celery or any(base(word) in CELERY for word in told.lost)):
         return "lost"
-    if told.operator and any(base(part.strip(";`")) in CELERY for word in words for part in word.split()):
+    parts = (part.strip(";`") for word in written(service) for part in word.split())
+    if told.operator and any(base(part) in CELERY for part in parts):
         return "unread"
     return ""
 
@@ -48,18 +49,21 @@ def sentence(service: Service) -> str:
     """What becomes of the words, as the end of a sentence."""
     told = service.unwrapped
     if broken(service) == "lost":
-        shell, words = told.wrappers[-1] if told.wrappers else "sh -c", written(service)
-        script = words[len(words) - len(told.lost) - 1]
+        shell = told.wrappers[-1] if told.wrappers else "sh -c"
         rest = shown(" ".join(told.lost), 60)
-        return f"{shell} runs only the word behind it, {shown(script, 40)}, and drops {rest}"
+        return f"{shell} runs only the word behind it, {shown(_line(service)[0], 40)}, and drops {rest}"
     return f"no shell reads {told.operator} there, so it is handed on as a word"
 
 
 def whole(service: Service) -> str:
     """The line as one word for a shell, quoted, cut where it is long."""
-    words, told = written(service), service.unwrapped
-    line = words[len(words) - len(told.lost) - 1 :] if broken(service) == "lost" else words
-    return as_one_word(" ".join(line))
+    return as_one_word(" ".join(_line(service)))
+
+
+def _line(service: Service) -> list[str]:
+    """The words of the line: behind `sh -c` where it takes only the first of them, else all."""
+    words = written(service)
+    return words[-len(service.unwrapped.lost) - 1 :] if broken(service) == "lost" else words
 
 
 def as_one_word(line: str) -> str:
@@ -108,20 +112,19 @@ def shell_line_broken(look: Look) -> Iterator[Finding]:
     A script among the words may put them together again (`sh -c "$*"`). A service that runs is never
     reported.
     """
-    groups: dict[tuple[str, str], list[Service]] = {}
+    groups: dict[tuple[str, str, str], list[Service]] = {}
     for service in look.members:
         kind = broken(service)
         rest = "" if kind else dropped(look, service)
         step = "options" if kind == "unread" else "subcommand"
         if not (kind or rest) or look.course(service).past(step) or not _over(look, service):
             continue
+        what = sentence(service)
         if rest:
             kept = shown(" ".join(written(service)), 60)
             what = f"Compose starts no shell and drops {shown(rest, 60)}, so only {kept} runs"
-            groups.setdefault(("dropped", what), []).append(service)
-        else:
-            groups.setdefault((kind, sentence(service)), []).append(service)
-    for (kind, what), services in groups.items():
+        groups.setdefault((kind or "dropped", what, rest), []).append(service)
+    for (kind, what, rest), services in groups.items():
         ends = [_ended(look, service, kind) for service in services]
         proof = []
         for service, end in zip(services, ends, strict=True):
@@ -133,10 +136,10 @@ def shell_line_broken(look: Look) -> Iterator[Finding]:
         yield look.finding(
             f"{listed([one.label for one in services])} cannot work: {what}",
             services=tuple(one.label for one in services),
-            object=_object(look, kind, services[0]),
+            object=_object(kind, services[0], rest),
             certainty="confirmed" if all(ends) else "inferred",
             proof=proof,
-            remedy=_remedy(look, kind, services),
+            remedy=_remedy(look, kind, services, rest),
             verify=alive(services),
         )
 
@@ -162,9 +165,9 @@ def _text(look: Look, service: Service) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _object(look: Look, kind: str, service: Service) -> str:
+def _object(kind: str, service: Service, rest: str) -> str:
     if kind == "dropped":
-        return dropped(look, service).split()[0]
+        return rest.split()[0]
     return service.unwrapped.operator if kind == "unread" else service.unwrapped.lost[0]
 
 
@@ -187,14 +190,13 @@ def _ended(look: Look, service: Service, kind: str) -> list[Proof]:
     return [Proof("containers", text, time=over[-1].end)]
 
 
-def _remedy(look: Look, kind: str, services: Sequence[Service]) -> Remedy:
+def _remedy(look: Look, kind: str, services: Sequence[Service], rest: str) -> Remedy:
     commands = recreate(look.stack, services)
     risk = f"Makes the containers of {listed([one.label for one in services])} anew; they do no work anyway."
     if kind == "lost":
         places = []
         for service in services:
-            words, lost = written(service), service.unwrapped.lost
-            script = words[len(words) - len(lost) - 1]
+            script, *lost = _line(service)
             entry = service.item.get("entrypoint") or ()
             needs_shell = any(set(word) & set("$`;|&<>*") for word in lost)
             if not entry and not needs_shell and service.unwrapped.wrappers:
@@ -206,9 +208,6 @@ def _remedy(look: Look, kind: str, services: Sequence[Service]) -> Remedy:
         where = not_placed(changed) if places else "where the command is set"
         summary = f"Write the whole line as one word, {whole(services[0])}, {where}; or leave the shell out."
         return Remedy("manual", summary, changed.texts, commands, risk=risk)
-    line = whole(services[0])
-    if kind == "dropped":
-        text = " ".join([*written(services[0]), dropped(look, services[0])])
-        line = as_one_word(text)
+    line = as_one_word(" ".join([*_line(services[0]), rest] if rest else _line(services[0])))
     summary = f"Write the line as one word for a shell, {line}, with exec before the program that stays."
     return Remedy("manual", summary, commands=commands, risk=risk)
